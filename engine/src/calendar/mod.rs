@@ -1,0 +1,296 @@
+//! The core: one doctor's calendar as a plain value. It takes the time as an argument and knows nothing of actors,
+//! storage or HTTP, so that the rules can be read, tested and simulated by themselves.
+
+mod command;
+mod dates;
+mod schedule;
+mod slot;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Datelike, Days, NaiveDate, Utc, Weekday};
+
+pub use command::{Booking, Command, Decision, Event, Rejection, ScheduleRow};
+pub use dates::{DateSpelling, SpellingSet};
+pub use schedule::{Clinic, DaySchedule};
+pub use slot::{InvalidSlot, SLOT_MINUTES, SLOTS_PER_DAY, SlotSet, SlotSpan, SlotStart};
+pub use view::{DayView, SlotView};
+
+use crate::ids::UserId;
+use crate::limits::{BOOKING_KEPT_DAYS, SEATS_PER_SLOT};
+use crate::store::{DateRows, StoredSeat};
+
+/// One doctor's schedule and bookings, as far as they are loaded. "Not loaded" is never taken for "empty": `missing`
+/// says what a command needs, and the shell loads that before it asks `decide`.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    clinic: Clinic,
+    week: [Option<DaySchedule>; 7],
+    days: BTreeMap<NaiveDate, Day>,
+}
+
+/// A date's seats, ordered by slot, then by arrival.
+#[derive(Debug, Clone, Default)]
+struct Day {
+    seats: Vec<StoredSeat>,
+    unreadable: Vec<SlotStart>,
+}
+
+/// What must be loaded before a command can be decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Missing {
+    /// This date's bookings.
+    pub date: Option<NaiveDate>,
+    /// This weekday's schedule.
+    pub weekday: Option<Weekday>,
+}
+
+impl Missing {
+    /// Whether nothing is.
+    pub const fn is_nothing(self) -> bool {
+        self.date.is_none() && self.weekday.is_none()
+    }
+}
+
+impl Calendar {
+    /// A calendar of which nothing is loaded.
+    pub const fn unloaded(clinic: Clinic) -> Self {
+        Self { clinic, week: [const { None }; 7], days: BTreeMap::new() }
+    }
+
+    /// What `decide` would need for this command and does not have. A command that is refused by its date alone needs
+    /// nothing, so that no caller can make us load what no rule allows.
+    pub fn missing(&self, command: &Command, now: DateTime<Utc>) -> Missing {
+        match command {
+            Command::Book { date, key, .. } => {
+                let repeatable = key.is_some() && self.may_stand(*date, now);
+                if self.clinic.in_window(*date, now) || repeatable {
+                    self.missing_for(*date)
+                } else {
+                    Missing::default()
+                }
+            }
+            Command::Cancel { date, start, .. } if self.clinic.has_begun(*date, *start, now) => {
+                Missing::default()
+            }
+            Command::Cancel { date, .. } => Missing { weekday: None, ..self.missing_for(*date) },
+            Command::SetSlots { weekday, .. } | Command::UpdateSlot { weekday, .. } => {
+                Missing { date: None, weekday: self.unless_known(*weekday) }
+            }
+        }
+    }
+
+    /// What a view of `date` needs and the calendar does not have.
+    pub fn missing_for(&self, date: NaiveDate) -> Missing {
+        Missing {
+            date: (!self.days.contains_key(&date)).then_some(date),
+            weekday: self.unless_known(date.weekday()),
+        }
+    }
+
+    fn unless_known(&self, weekday: Weekday) -> Option<Weekday> {
+        self.week[weekday_index(weekday)].is_none().then_some(weekday)
+    }
+
+    /// Whether a booking of that date may still be in the table.
+    fn may_stand(&self, date: NaiveDate, now: DateTime<Utc>) -> bool {
+        let today = self.clinic.today(now);
+        date <= today
+            && date >= today.checked_sub_days(Days::new(BOOKING_KEPT_DAYS)).unwrap_or(NaiveDate::MIN)
+    }
+
+    /// Decides a command whose needs are loaded, and changes nothing. The first of these that applies is the answer:
+    ///
+    /// - `Book`: a repeat of the user's own booking under its key; the date is outside the window; the slot has begun;
+    ///   the user holds a seat in it; the doctor does not offer it; it is full.
+    /// - `Cancel`: the slot has begun; the user holds no seat in it. (A date beyond the window is no obstacle: the old
+    ///   platform booked there.)
+    /// - `SetSlots` and `UpdateSlot` are never refused.
+    pub fn decide(&self, command: &Command, now: DateTime<Utc>) -> Result<Decision, Rejection> {
+        debug_assert!(self.missing(command, now).is_nothing(), "decided before it was loaded");
+        match command {
+            Command::Book { user, date, start, key } => {
+                let booking =
+                    Booking { user: user.clone(), date: *date, start: *start, key: key.clone() };
+                self.decide_booking(booking, now)
+            }
+            Command::Cancel { user, date, start } => {
+                if self.clinic.has_begun(*date, *start, now) {
+                    return Err(Rejection::SlotInPast);
+                }
+                let seat = self.seat_of(user, *date, *start).ok_or(Rejection::BookingNotFound)?;
+                Ok(Decision::Record(Event::Cancelled {
+                    booking: seat.booking.clone(),
+                    spellings: seat.spellings,
+                }))
+            }
+            Command::SetSlots { weekday, offered } => {
+                let rows = self.schedule(*weekday).rows_offering(*offered);
+                Ok(Decision::Record(Event::ScheduleSet { weekday: *weekday, rows }))
+            }
+            Command::UpdateSlot { weekday, span, available } => {
+                let schedule = self.schedule(*weekday);
+                let mut offered = schedule.offered();
+                span.slots().for_each(|slot| offered.set(slot, *available));
+                let mut rows = schedule.rows_offering(offered);
+                // A slot that was never known still gets its row: that is what the caller asked for.
+                for slot in span.slots().filter(|slot| !rows.iter().any(|row| row.span == slot.span())) {
+                    rows.push(ScheduleRow { span: slot.span(), available: *available });
+                }
+                Ok(Decision::Record(Event::ScheduleSet { weekday: *weekday, rows }))
+            }
+        }
+    }
+
+    fn decide_booking(&self, booking: Booking, now: DateTime<Utc>) -> Result<Decision, Rejection> {
+        let held = self.seat_of(&booking.user, booking.date, booking.start);
+        if let Some(seat) = held
+            && booking.key.is_some()
+            && seat.booking.key == booking.key
+        {
+            return Ok(Decision::Repeat(seat.booking.clone()));
+        }
+        if !self.clinic.in_window(booking.date, now) {
+            return Err(Rejection::OutsideWindow);
+        }
+        if self.clinic.has_begun(booking.date, booking.start, now) {
+            return Err(Rejection::SlotInPast);
+        }
+        if held.is_some() {
+            return Err(Rejection::AlreadyBooked);
+        }
+        let offered = self.schedule(booking.date.weekday()).offered().contains(booking.start);
+        if !offered || !self.clinic.shows(booking.date, booking.start) {
+            return Err(Rejection::SlotUnavailable);
+        }
+        if self.seats_taken(booking.date, booking.start) >= SEATS_PER_SLOT {
+            return Err(Rejection::SlotFull);
+        }
+        Ok(Decision::Record(Event::Booked(booking)))
+    }
+
+    /// Makes an event true. Cannot fail; loading a date goes through the same code.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Booked(booking) => {
+                let spellings = SpellingSet::only(DateSpelling::PLAIN);
+                let day = self.days.entry(booking.date).or_default();
+                day.seat(StoredSeat { booking: booking.clone(), spellings });
+                debug_assert!(
+                    day.taken(booking.start) <= SEATS_PER_SLOT,
+                    "no event of ours raises a slot above five"
+                );
+            }
+            Event::Cancelled { booking, .. } => {
+                if let Some(day) = self.days.get_mut(&booking.date) {
+                    day.seats.retain(|seat| {
+                        seat.booking.start != booking.start || seat.booking.user != booking.user
+                    });
+                }
+            }
+            Event::ScheduleSet { weekday, rows } => self.load_weekday(*weekday, rows.clone()),
+        }
+    }
+
+    /// Takes in a date as stored.
+    pub fn load_date(&mut self, date: NaiveDate, rows: DateRows) {
+        let mut day = Day { seats: Vec::with_capacity(rows.seats.len()), unreadable: rows.unreadable };
+        rows.seats.into_iter().for_each(|seat| day.seat(seat));
+        self.days.insert(date, day);
+    }
+
+    /// Takes in a weekday as stored.
+    pub fn load_weekday(&mut self, weekday: Weekday, rows: Vec<ScheduleRow>) {
+        self.week[weekday_index(weekday)] = Some(DaySchedule::from_rows(rows));
+    }
+
+    /// Forgets dates that no command is about any more. Only while nothing is in flight: a forgotten date is loaded
+    /// again, and must then be as the store has it.
+    pub fn forget_stale_dates(&mut self, now: DateTime<Utc>) {
+        let clinic = self.clinic;
+        self.days.retain(|date, _| clinic.in_window(*date, now));
+    }
+
+    /// What the public may see of a loaded date.
+    pub fn view(&self, date: NaiveDate) -> Option<DayView> {
+        let day = self.days.get(&date)?;
+        let schedule = self.week[weekday_index(date.weekday())].as_ref()?;
+        let mut view = DayView::new(schedule.offered());
+        let readable = day.seats.iter().map(|seat| seat.booking.start);
+        readable.chain(day.unreadable.iter().copied()).for_each(|start| view.add(start));
+        Some(view)
+    }
+
+    fn schedule(&self, weekday: Weekday) -> &DaySchedule {
+        static NOTHING: DaySchedule = DaySchedule::NOTHING;
+        self.week[weekday_index(weekday)].as_ref().unwrap_or(&NOTHING)
+    }
+
+    fn seat_of(&self, user: &UserId, date: NaiveDate, start: SlotStart) -> Option<&StoredSeat> {
+        self.days.get(&date)?.slot(start).iter().find(|seat| seat.booking.user == *user)
+    }
+
+    /// Seats taken in a slot, those of unreadable rows included.
+    fn seats_taken(&self, date: NaiveDate, start: SlotStart) -> usize {
+        self.days.get(&date).map_or(0, |day| day.taken(start))
+    }
+}
+
+impl Day {
+    fn slot(&self, start: SlotStart) -> &[StoredSeat] {
+        let from = self.seats.partition_point(|seat| seat.booking.start < start);
+        let to = self.seats.partition_point(|seat| seat.booking.start <= start);
+        &self.seats[from..to]
+    }
+
+    fn taken(&self, start: SlotStart) -> usize {
+        self.slot(start).len() + self.unreadable.iter().filter(|taken| **taken == start).count()
+    }
+
+    /// Takes in a seat; a second row of the same user in the same slot is another spelling of the same seat.
+    fn seat(&mut self, seat: StoredSeat) {
+        let start = seat.booking.start;
+        let from = self.seats.partition_point(|held| held.booking.start < start);
+        let to = self.seats.partition_point(|held| held.booking.start <= start);
+        match self.seats[from..to].iter_mut().find(|held| held.booking.user == seat.booking.user) {
+            Some(held) => held.spellings = held.spellings.union(seat.spellings),
+            None => self.seats.insert(to, seat),
+        }
+    }
+}
+
+/// Whether an answer would rest on an event that is staged but not yet stored, so that it may still prove false.
+pub fn rests_on(verdict: &Result<Decision, Rejection>, command: &Command, in_flight: &Event) -> bool {
+    let (Command::Book { user, date, start, .. } | Command::Cancel { user, date, start }) = command else {
+        return false;
+    };
+    let same_slot = |booking: &Booking| booking.date == *date && booking.start == *start;
+    let same_seat = |booking: &Booking| same_slot(booking) && booking.user == *user;
+    match (verdict, in_flight) {
+        (Ok(Decision::Repeat(_)) | Err(Rejection::AlreadyBooked), Event::Booked(booking)) => same_seat(booking),
+        (Err(Rejection::SlotFull), Event::Booked(booking)) => same_slot(booking),
+        (Err(Rejection::BookingNotFound), Event::Cancelled { booking, .. }) => same_seat(booking),
+        (Err(Rejection::SlotUnavailable), Event::ScheduleSet { weekday, .. }) => *weekday == date.weekday(),
+        (
+            Ok(Decision::Record(_) | Decision::Repeat(_))
+            | Err(
+                Rejection::DoctorNotFound
+                | Rejection::OutsideWindow
+                | Rejection::SlotInPast
+                | Rejection::AlreadyBooked
+                | Rejection::SlotUnavailable
+                | Rejection::SlotFull
+                | Rejection::BookingNotFound,
+            ),
+            Event::Booked(_) | Event::Cancelled { .. } | Event::ScheduleSet { .. },
+        ) => false,
+    }
+}
+
+fn weekday_index(weekday: Weekday) -> usize {
+    weekday.num_days_from_monday() as usize
+}

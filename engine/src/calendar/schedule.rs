@@ -1,0 +1,96 @@
+//! Published hours, and the only zone arithmetic of the engine: civil dates and slots to instants and back.
+
+use chrono::{DateTime, Days, MappedLocalTime, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono_tz::Tz;
+
+use super::command::ScheduleRow;
+use super::slot::{SLOTS_PER_DAY, SlotSet, SlotStart};
+use crate::limits::{BOOKING_WINDOW_DAYS, EVENT_ACTIONS_MAX};
+
+/// The rows of one weekday, as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DaySchedule {
+    rows: Vec<ScheduleRow>,
+    offered: SlotSet,
+}
+
+impl DaySchedule {
+    /// No row.
+    pub const NOTHING: Self = Self { rows: Vec::new(), offered: SlotSet::EMPTY };
+
+    /// Reads rows. A row of exactly one slot decides about that slot; rows of the old platform that cover more than
+    /// one offer whatever no such row decides.
+    pub fn from_rows(rows: Vec<ScheduleRow>) -> Self {
+        let mut offered = SlotSet::EMPTY;
+        for row in rows.iter().filter(|row| !row.span.is_one_slot() && row.available) {
+            row.span.slots().for_each(|slot| offered.set(slot, true));
+        }
+        for row in rows.iter().filter(|row| row.span.is_one_slot()) {
+            offered.set(row.span.start(), row.available);
+        }
+        Self { rows, offered }
+    }
+
+    /// The slots that are offered, on a day on which the wall clock shows them all.
+    pub const fn offered(&self) -> SlotSet {
+        self.offered
+    }
+
+    /// The rows after `offered` has become what is on offer: one for every slot offered now or known before. The long
+    /// rows of the old platform stay, withdrawn, so that no reader of theirs takes them for open.
+    pub fn rows_offering(&self, offered: SlotSet) -> Vec<ScheduleRow> {
+        let known: SlotSet = self.rows.iter().flat_map(|row| row.span.slots()).collect();
+        let slots = SlotStart::all()
+            .filter(|slot| known.contains(*slot) || offered.contains(*slot))
+            .map(|slot| ScheduleRow { span: slot.span(), available: offered.contains(slot) });
+        let room = EVENT_ACTIONS_MAX - usize::from(SLOTS_PER_DAY);
+        let long = self.rows.iter().filter(|row| !row.span.is_one_slot()).take(room);
+        slots.chain(long.map(|row| ScheduleRow { span: row.span, available: false })).collect()
+    }
+}
+
+/// The clinic's calendar: which civil date it is, and when a slot begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clinic {
+    zone: Tz,
+}
+
+impl Clinic {
+    /// A clinic whose wall clock shows the time of `zone`.
+    pub const fn new(zone: Tz) -> Self {
+        Self { zone }
+    }
+
+    /// The civil date at `now`.
+    pub fn today(self, now: DateTime<Utc>) -> NaiveDate {
+        now.with_timezone(&self.zone).date_naive()
+    }
+
+    /// Whether bookings are taken for `date` at `now`: from today to [`BOOKING_WINDOW_DAYS`] ahead.
+    pub fn in_window(self, date: NaiveDate, now: DateTime<Utc>) -> bool {
+        let today = self.today(now);
+        let last = today.checked_add_days(Days::new(BOOKING_WINDOW_DAYS)).unwrap_or(NaiveDate::MAX);
+        (today..=last).contains(&date)
+    }
+
+    /// When the slot begins. Of a time that comes twice the first counts; `None` for one that daylight saving skips.
+    pub fn starts_at(self, date: NaiveDate, slot: SlotStart) -> Option<DateTime<Utc>> {
+        let time = NaiveTime::from_num_seconds_from_midnight_opt(slot.minutes() * 60, 0)?;
+        match self.zone.from_local_datetime(&date.and_time(time)) {
+            MappedLocalTime::Single(start) | MappedLocalTime::Ambiguous(start, _) => {
+                Some(start.with_timezone(&Utc))
+            }
+            MappedLocalTime::None => None,
+        }
+    }
+
+    /// Whether the slot has begun at `now`: one that starts this very moment has.
+    pub fn has_begun(self, date: NaiveDate, slot: SlotStart, now: DateTime<Utc>) -> bool {
+        self.starts_at(date, slot).map_or_else(|| date < self.today(now), |start| start <= now)
+    }
+
+    /// Whether the wall clock shows this slot's start on that date.
+    pub fn shows(self, date: NaiveDate, slot: SlotStart) -> bool {
+        self.starts_at(date, slot).is_some()
+    }
+}

@@ -1,0 +1,34 @@
+//! The booking engine: what a booking is, and what makes it safe.
+//!
+//! A booking is one straight line. [`Directory::book`] and its kin find the doctor's live activation, the actor in
+//! [`doctor`] asks the [`calendar`] for a decision and hands the event to the [`committer`], which writes it together
+//! with others through the [`store`]; the answer comes back the same way, and only after the store has it. [`shard`]
+//! says which ranges of doctors are ours and under which epoch.
+//!
+//! This crate knows neither HTTP nor AWS.
+
+pub mod calendar;
+pub mod chance;
+pub mod clock;
+pub mod committer;
+pub mod directory;
+pub mod doctor;
+pub mod error;
+pub mod ids;
+pub mod limits;
+pub mod recent;
+pub mod runtime;
+pub mod shard;
+pub mod store;
+
+pub use calendar::{Clinic, Command, DayView, Event, Rejection, SlotSet, SlotSpan, SlotStart};
+pub use chance::{Chance, SeededChance, SystemChance};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use directory::Directory;
+pub use doctor::Answer;
+pub use error::EngineError;
+pub use ids::{DoctorId, EventId, IdempotencyKey, NodeId, RequestToken, UserId};
+pub use recent::RecentAnswer;
+pub use runtime::{Engine, Parts, Placement};
+pub use shard::Standing;
+pub use store::{BookingStore, Fences, MemoryStore};

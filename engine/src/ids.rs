@@ -23,16 +23,16 @@ pub enum InvalidId {
 
 fn check_email(text: &str) -> Result<(), InvalidId> {
     let well_formed = text.len() <= EMAIL_BYTES_MAX
-        && text.split_once('@').is_some_and(|(name, domain)| {
-            !name.is_empty() && !domain.is_empty() && !domain.contains('@')
-        })
+        && text
+            .split_once('@')
+            .is_some_and(|(name, domain)| !name.is_empty() && !domain.is_empty() && !domain.contains('@'))
         && !text.chars().any(|c| c == '#' || c.is_whitespace() || c.is_control());
     if well_formed { Ok(()) } else { Err(InvalidId::NotAnEmail) }
 }
 
 fn check_key(text: &str) -> Result<(), InvalidId> {
-    let well_formed = (1..=IDEMPOTENCY_KEY_MAX).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let well_formed =
+        (1..=IDEMPOTENCY_KEY_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if well_formed { Ok(()) } else { Err(InvalidId::NotAKey) }
 }
 

@@ -21,8 +21,8 @@ pub const ACTIVATING_MAX: usize = 256;
 pub const IDLE_BEFORE_PASSIVATION: Duration = Duration::from_secs(300);
 /// The same when memory is nearly full of doctors.
 pub const IDLE_UNDER_PRESSURE: Duration = Duration::from_secs(5);
-/// How often an activation looks whether it is idle.
-pub const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// How often idle doctors are looked for.
+pub const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// The longest that an ask may take, from the handler to its answer.
 pub const ASK_DEADLINE: Duration = Duration::from_secs(15);
 /// How often a command is decided again after a commit that did not happen.

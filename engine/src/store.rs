@@ -120,6 +120,8 @@ pub struct StoredSeat {
     pub booking: Booking,
     /// How its key spells the date.
     pub spellings: SpellingSet,
+    /// The event that wrote it, unless the old platform did.
+    pub event: Option<EventId>,
 }
 
 /// A read that gave nothing.
@@ -157,6 +159,16 @@ pub struct Reasons {
     pub checks: Vec<Reason>,
     /// For each of [`Batch::events`]: the worst of its actions.
     pub events: Vec<Reason>,
+}
+
+impl Reasons {
+    /// Whether nothing but conflicts and throttles stood in the way.
+    pub fn only_transient(&self) -> bool {
+        self.checks
+            .iter()
+            .chain(&self.events)
+            .all(|reason| matches!(reason, Reason::Innocent | Reason::Transient))
+    }
 }
 
 /// Why one action stood in the way.

@@ -16,8 +16,8 @@ impl DateSpelling {
 
     /// Every way in which this date can be written: one, two or four.
     pub fn of(date: NaiveDate) -> impl Iterator<Item = Self> {
-        let useful = (if date.day() < 10 { SHORT_DAY } else { 0 })
-            | (if date.month() < 10 { SHORT_MONTH } else { 0 });
+        let useful =
+            (if date.day() < 10 { SHORT_DAY } else { 0 }) | (if date.month() < 10 { SHORT_MONTH } else { 0 });
         (0..=SHORT_DAY | SHORT_MONTH).filter(move |spelling| spelling & !useful == 0).map(Self)
     }
 

@@ -36,8 +36,15 @@ pub struct Calendar {
 /// A date's seats, ordered by slot, then by arrival.
 #[derive(Debug, Clone, Default)]
 struct Day {
-    seats: Vec<StoredSeat>,
+    seats: Vec<Seat>,
     unreadable: Vec<SlotStart>,
+}
+
+/// A seat in memory.
+#[derive(Debug, Clone)]
+struct Seat {
+    booking: Booking,
+    spellings: SpellingSet,
 }
 
 /// What must be loaded before a command can be decided.
@@ -114,8 +121,7 @@ impl Calendar {
         debug_assert!(self.missing(command, now).is_nothing(), "decided before it was loaded");
         match command {
             Command::Book { user, date, start, key } => {
-                let booking =
-                    Booking { user: user.clone(), date: *date, start: *start, key: key.clone() };
+                let booking = Booking { user: user.clone(), date: *date, start: *start, key: key.clone() };
                 self.decide_booking(booking, now)
             }
             Command::Cancel { user, date, start } => {
@@ -129,18 +135,14 @@ impl Calendar {
                 }))
             }
             Command::SetSlots { weekday, offered } => {
-                let rows = self.schedule(*weekday).rows_offering(*offered);
+                let rows = self.schedule(*weekday).rows_offering(*offered, SlotSet::EMPTY);
                 Ok(Decision::Record(Event::ScheduleSet { weekday: *weekday, rows }))
             }
             Command::UpdateSlot { weekday, span, available } => {
                 let schedule = self.schedule(*weekday);
                 let mut offered = schedule.offered();
                 span.slots().for_each(|slot| offered.set(slot, *available));
-                let mut rows = schedule.rows_offering(offered);
-                // A slot that was never known still gets its row: that is what the caller asked for.
-                for slot in span.slots().filter(|slot| !rows.iter().any(|row| row.span == slot.span())) {
-                    rows.push(ScheduleRow { span: slot.span(), available: *available });
-                }
+                let rows = schedule.rows_offering(offered, span.slots().collect());
                 Ok(Decision::Record(Event::ScheduleSet { weekday: *weekday, rows }))
             }
         }
@@ -179,7 +181,7 @@ impl Calendar {
             Event::Booked(booking) => {
                 let spellings = SpellingSet::only(DateSpelling::PLAIN);
                 let day = self.days.entry(booking.date).or_default();
-                day.seat(StoredSeat { booking: booking.clone(), spellings });
+                day.seat(Seat { booking: booking.clone(), spellings });
                 debug_assert!(
                     day.taken(booking.start) <= SEATS_PER_SLOT,
                     "no event of ours raises a slot above five"
@@ -199,7 +201,9 @@ impl Calendar {
     /// Takes in a date as stored.
     pub fn load_date(&mut self, date: NaiveDate, rows: DateRows) {
         let mut day = Day { seats: Vec::with_capacity(rows.seats.len()), unreadable: rows.unreadable };
-        rows.seats.into_iter().for_each(|seat| day.seat(seat));
+        for StoredSeat { booking, spellings, event: _ } in rows.seats {
+            day.seat(Seat { booking, spellings });
+        }
         self.days.insert(date, day);
     }
 
@@ -213,6 +217,11 @@ impl Calendar {
     pub fn forget_stale_dates(&mut self, now: DateTime<Utc>) {
         let clinic = self.clinic;
         self.days.retain(|date, _| clinic.in_window(*date, now));
+    }
+
+    /// The dates whose bookings are loaded.
+    pub fn loaded_dates(&self) -> impl Iterator<Item = NaiveDate> {
+        self.days.keys().copied()
     }
 
     /// What the public may see of a loaded date.
@@ -230,7 +239,7 @@ impl Calendar {
         self.week[weekday_index(weekday)].as_ref().unwrap_or(&NOTHING)
     }
 
-    fn seat_of(&self, user: &UserId, date: NaiveDate, start: SlotStart) -> Option<&StoredSeat> {
+    fn seat_of(&self, user: &UserId, date: NaiveDate, start: SlotStart) -> Option<&Seat> {
         self.days.get(&date)?.slot(start).iter().find(|seat| seat.booking.user == *user)
     }
 
@@ -241,7 +250,7 @@ impl Calendar {
 }
 
 impl Day {
-    fn slot(&self, start: SlotStart) -> &[StoredSeat] {
+    fn slot(&self, start: SlotStart) -> &[Seat] {
         let from = self.seats.partition_point(|seat| seat.booking.start < start);
         let to = self.seats.partition_point(|seat| seat.booking.start <= start);
         &self.seats[from..to]
@@ -252,7 +261,7 @@ impl Day {
     }
 
     /// Takes in a seat; a second row of the same user in the same slot is another spelling of the same seat.
-    fn seat(&mut self, seat: StoredSeat) {
+    fn seat(&mut self, seat: Seat) {
         let start = seat.booking.start;
         let from = self.seats.partition_point(|held| held.booking.start < start);
         let to = self.seats.partition_point(|held| held.booking.start <= start);
@@ -271,7 +280,9 @@ pub fn rests_on(verdict: &Result<Decision, Rejection>, command: &Command, in_fli
     let same_slot = |booking: &Booking| booking.date == *date && booking.start == *start;
     let same_seat = |booking: &Booking| same_slot(booking) && booking.user == *user;
     match (verdict, in_flight) {
-        (Ok(Decision::Repeat(_)) | Err(Rejection::AlreadyBooked), Event::Booked(booking)) => same_seat(booking),
+        (Ok(Decision::Repeat(_)) | Err(Rejection::AlreadyBooked), Event::Booked(booking)) => {
+            same_seat(booking)
+        }
         (Err(Rejection::SlotFull), Event::Booked(booking)) => same_slot(booking),
         (Err(Rejection::BookingNotFound), Event::Cancelled { booking, .. }) => same_seat(booking),
         (Err(Rejection::SlotUnavailable), Event::ScheduleSet { weekday, .. }) => *weekday == date.weekday(),

@@ -36,12 +36,12 @@ impl DaySchedule {
         self.offered
     }
 
-    /// The rows after `offered` has become what is on offer: one for every slot offered now or known before. The long
-    /// rows of the old platform stay, withdrawn, so that no reader of theirs takes them for open.
-    pub fn rows_offering(&self, offered: SlotSet) -> Vec<ScheduleRow> {
+    /// The rows after `offered` has become what is on offer: one for every slot offered now, known before or `named`.
+    /// The long rows of the old platform stay, withdrawn, so that no reader of theirs takes them for open.
+    pub fn rows_offering(&self, offered: SlotSet, named: SlotSet) -> Vec<ScheduleRow> {
         let known: SlotSet = self.rows.iter().flat_map(|row| row.span.slots()).collect();
         let slots = SlotStart::all()
-            .filter(|slot| known.contains(*slot) || offered.contains(*slot))
+            .filter(|slot| known.contains(*slot) || offered.contains(*slot) || named.contains(*slot))
             .map(|slot| ScheduleRow { span: slot.span(), available: offered.contains(slot) });
         let room = EVENT_ACTIONS_MAX - usize::from(SLOTS_PER_DAY);
         let long = self.rows.iter().filter(|row| !row.span.is_one_slot()).take(room);

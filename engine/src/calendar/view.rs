@@ -53,12 +53,11 @@ impl DayView {
         now: DateTime<Utc>,
     ) -> impl Iterator<Item = SlotView> {
         let shown = if clinic.in_window(date, now) { self.offered } else { SlotSet::EMPTY };
-        shown
-            .iter()
-            .filter(move |start| clinic.starts_at(date, *start).is_some_and(|begin| begin > now))
-            .map(|start| {
+        shown.iter().filter(move |start| clinic.starts_at(date, *start).is_some_and(|begin| begin > now)).map(
+            |start| {
                 let booked = usize::from(self.booked[start.index()]);
                 SlotView { start, booked, available: booked < SEATS_PER_SLOT }
-            })
+            },
+        )
     }
 }

@@ -8,4 +8,5 @@ mod takeover;
 
 pub use ownership::{Ownership, Standing};
 pub use range::{FencingEpoch, RangeId};
+pub(crate) use takeover::Raised;
 pub use takeover::{Node, StoreSilent};

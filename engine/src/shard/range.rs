@@ -22,7 +22,10 @@ impl RangeId {
     pub fn of(doctor: &DoctorId) -> Self {
         let digest = Sha256::digest(doctor.as_str().as_bytes());
         let point = u16::from_be_bytes([digest[0], digest[1]]);
-        #[expect(clippy::cast_possible_truncation, reason = "there are more points than ranges, see limits.rs")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "there are more points than ranges, see limits.rs"
+        )]
         Self(point / (RING_POINTS / RANGES as u32) as u16)
     }
 
@@ -82,10 +85,7 @@ mod tests {
     fn a_doctor_falls_into_the_same_range_for_ever() {
         let range = |text| RangeId::of(&DoctorId::parse(text).unwrap()).to_string();
         // Pinned: stored fences depend on it.
-        assert_eq!(
-            ["a@x.com", "b@x.com", "c@x.com"].map(range),
-            ["r17", "r52", "r01"].map(str::to_owned)
-        );
+        assert_eq!(["a@x.com", "b@x.com", "c@x.com"].map(range), ["r17", "r52", "r01"].map(str::to_owned));
     }
 
     #[test]

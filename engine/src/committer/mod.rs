@@ -1,0 +1,147 @@
+//! Group commit. Events of many doctors travel to the store together; each waiter learns how its own ended.
+//!
+//! Every range belongs to one lane, a lane has one transaction in flight, and whatever is staged meanwhile is the next
+//! batch: alone, an event leaves at once; under load, batches grow by themselves. Knows no calendar rule and no table.
+
+mod batch;
+mod lane;
+mod outcome;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::calendar::Event;
+use crate::chance::Chance;
+use crate::ids::{DoctorId, EventId};
+use crate::limits::{LANE_CAPACITY, LANES};
+use crate::runtime::Placement;
+use crate::shard::{FencingEpoch, Node, RangeId};
+use crate::store::BookingStore;
+
+/// How a staged event ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Stored.
+    Committed,
+    /// Its own condition failed: nothing is stored, and the calendar that produced it was wrong.
+    Refused,
+    /// Not stored, because something that it may rest on was not, or because its calendar is of an old epoch. `lost`:
+    /// an attempt went unanswered and may after all have been applied before the epoch was raised.
+    Withdrawn {
+        /// See above.
+        lost: bool,
+    },
+    /// Not stored: conflicts and throttles used up its attempts.
+    Aborted,
+    /// May be stored.
+    Unknown,
+    /// Not stored: the range has another owner.
+    Fenced,
+}
+
+/// An event on its way to the store.
+#[derive(Debug)]
+pub struct Staged {
+    /// Whose calendar.
+    pub doctor: DoctorId,
+    /// The doctor's range.
+    pub range: RangeId,
+    /// The epoch under which that calendar was loaded.
+    pub epoch: FencingEpoch,
+    /// The event's identity.
+    pub id: EventId,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What waits in a lane.
+enum Waiting {
+    Event(InLane),
+    /// Answered when no event of this doctor is in the lane any more.
+    Barrier(Barrier),
+    /// Answered when the lane is empty, which then ends.
+    Drain(oneshot::Sender<()>),
+}
+
+struct InLane {
+    staged: Staged,
+    attempts: u32,
+    /// Must travel alone: the store called a batch with it malformed.
+    alone: bool,
+    done: oneshot::Sender<Outcome>,
+}
+
+struct Barrier {
+    doctor: DoctorId,
+    passed: oneshot::Sender<()>,
+}
+
+/// The way to the store.
+#[derive(Clone)]
+pub struct Committer {
+    lanes: Arc<[mpsc::Sender<Waiting>]>,
+}
+
+/// A place in a lane, taken before a command is decided so that staging cannot fail.
+pub struct Permit<'a>(mpsc::Permit<'a, Waiting>);
+
+impl Committer {
+    /// Starts the lanes where `placement` says.
+    pub fn start(
+        store: &Arc<dyn BookingStore>,
+        node: &Arc<Node>,
+        chance: &Arc<dyn Chance>,
+        placement: &Placement,
+    ) -> Self {
+        let lanes = (0..LANES).map(|index| {
+            let (sender, inbox) = mpsc::channel(LANE_CAPACITY);
+            let lane = lane::Lane::new(inbox, Arc::clone(store), Arc::clone(node), Arc::clone(chance));
+            placement.run_lane(index, lane.run());
+            sender
+        });
+        Self { lanes: lanes.collect() }
+    }
+
+    /// A place for one event of this range; `None` when its lane is full.
+    pub fn reserve(&self, range: RangeId) -> Option<Permit<'_>> {
+        self.lane(range).try_reserve().ok().map(Permit)
+    }
+
+    /// Returns when no event of `doctor` that was staged before is queued or in flight. From then on its events are
+    /// accepted again, should one have been refused.
+    pub async fn settled(&self, doctor: DoctorId, range: RangeId) {
+        let (passed, wait) = oneshot::channel();
+        if self.lane(range).send(Waiting::Barrier(Barrier { doctor, passed })).await.is_ok() {
+            // An error means that the lane has ended: nothing is in flight either.
+            let _ = wait.await;
+        }
+    }
+
+    /// Commits what is staged, and ends the lanes.
+    pub async fn drain(&self) {
+        for lane in self.lanes.iter() {
+            let (drained, wait) = oneshot::channel();
+            if lane.send(Waiting::Drain(drained)).await.is_ok() {
+                let _ = wait.await;
+            }
+        }
+    }
+
+    fn lane(&self, range: RangeId) -> &mpsc::Sender<Waiting> {
+        &self.lanes[range.index() % self.lanes.len()]
+    }
+}
+
+impl Permit<'_> {
+    /// Hands the event over. The receiver learns how it ended; an error there means that the lane died, and that
+    /// nobody knows.
+    pub fn stage(self, staged: Staged) -> oneshot::Receiver<Outcome> {
+        let (done, outcome) = oneshot::channel();
+        self.0.send(Waiting::Event(InLane { staged, attempts: 0, alone: false, done }));
+        outcome
+    }
+}

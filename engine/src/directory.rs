@@ -1,0 +1,242 @@
+//! Where live activations are found, started and ended. Knows whom a command is for, and not what it means.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use actix::dev::ToEnvelope;
+use actix::prelude::SendError;
+use actix::{Actor, Addr, Handler, Message};
+use arc_swap::ArcSwap;
+use chrono::NaiveDate;
+use dashmap::DashMap;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
+use tracing::Span;
+
+use crate::calendar::{Clinic, Command, DayView, Rejection, SlotSet};
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::committer::Committer;
+use crate::doctor::{
+    Answer, DoctorActor, Execute, Passivate, PassivationReason, Published, Reply, Undone, View,
+};
+use crate::error::EngineError;
+use crate::ids::{DoctorId, UserId};
+use crate::limits::{
+    ACTIVATING_MAX, ACTIVATIONS_MAX, ASK_DEADLINE, DECIDE_ATTEMPTS_MAX, IDLE_BEFORE_PASSIVATION,
+    IDLE_UNDER_PRESSURE,
+};
+use crate::recent::{RecentAnswer, RecentAnswers};
+use crate::runtime::Placement;
+use crate::shard::{Ownership, RangeId};
+use crate::store::BookingStore;
+
+/// What every activation is given.
+pub(crate) struct Shell {
+    pub(crate) store: Arc<dyn BookingStore>,
+    pub(crate) committer: Committer,
+    pub(crate) ownership: Arc<Ownership>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Arc<dyn Chance>,
+    pub(crate) clinic: Clinic,
+    pub(crate) recent: RecentAnswers,
+    activations: DashMap<DoctorId, Activation>,
+}
+
+/// Finds or starts a doctor's activation, and asks it. Clones share one directory.
+#[derive(Clone)]
+pub struct Directory {
+    shell: Arc<Shell>,
+    placement: Arc<Placement>,
+    activating: Arc<Semaphore>,
+    stopping: Arc<AtomicBool>,
+    born: Instant,
+}
+
+#[derive(Clone)]
+struct Activation {
+    addr: Addr<DoctorActor>,
+    range: RangeId,
+    published: Arc<ArcSwap<Published>>,
+    /// Milliseconds since the directory was made.
+    last_used: Arc<AtomicU64>,
+}
+
+/// What a [`Directory`] is made of.
+pub(crate) struct DirectoryParts {
+    pub(crate) store: Arc<dyn BookingStore>,
+    pub(crate) committer: Committer,
+    pub(crate) ownership: Arc<Ownership>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Arc<dyn Chance>,
+    pub(crate) clinic: Clinic,
+    pub(crate) placement: Arc<Placement>,
+}
+
+impl Shell {
+    /// Takes an ended activation out, unless another one has taken its place.
+    pub(crate) fn forget(&self, doctor: &DoctorId, published: &Arc<ArcSwap<Published>>) {
+        self.activations.remove_if(doctor, |_, activation| Arc::ptr_eq(&activation.published, published));
+    }
+}
+
+impl Directory {
+    pub(crate) fn new(parts: DirectoryParts) -> Self {
+        let DirectoryParts { store, committer, ownership, clock, chance, clinic, placement } = parts;
+        let (recent, activations) = (RecentAnswers::default(), DashMap::new());
+        let shell = Shell { store, committer, ownership, clock, chance, clinic, recent, activations };
+        Self {
+            shell: Arc::new(shell),
+            placement,
+            activating: Arc::new(Semaphore::new(ACTIVATING_MAX)),
+            stopping: Arc::default(),
+            born: Instant::now(),
+        }
+    }
+
+    /// Has a command decided and stored by its doctor.
+    ///
+    /// # Errors
+    /// As [`EngineError`] says. Past [`ASK_DEADLINE`] nobody knows whether it happened.
+    pub async fn ask(&self, doctor: &DoctorId, command: Command) -> Result<Answer, EngineError> {
+        let execute = |reply| Execute { command: command.clone(), reply, span: Span::current() };
+        let answer = self.deliver(doctor, execute);
+        tokio::time::timeout(ASK_DEADLINE, answer).await.unwrap_or(Err(EngineError::OutcomeUnknown))
+    }
+
+    /// What the public may see of a date: from the published snapshot when there is one, else by asking the doctor.
+    /// Outside the booking window nothing is offered.
+    ///
+    /// # Errors
+    /// [`Rejection::DoctorNotFound`], or that the doctor cannot be asked.
+    pub async fn view(&self, doctor: &DoctorId, date: NaiveDate) -> Result<Arc<DayView>, EngineError> {
+        if !self.shell.clinic.in_window(date, self.shell.clock.now()) {
+            return match self.existing(doctor) {
+                Some(_) => Ok(Arc::new(DayView::new(SlotSet::EMPTY))),
+                None => self.check_exists(doctor).await.map(|()| Arc::new(DayView::new(SlotSet::EMPTY))),
+            };
+        }
+        if let Some(activation) = self.existing(doctor) {
+            let in_force = self.shell.ownership.epoch(activation.range);
+            if let Some(view) = activation.published.load().view(date, in_force) {
+                return Ok(view);
+            }
+        }
+        let view = self.deliver(doctor, |reply| View { date, reply });
+        tokio::time::timeout(ASK_DEADLINE, view).await.unwrap_or(Err(EngineError::Unavailable))
+    }
+
+    /// What was answered to this user within the last minute, oldest first.
+    pub fn recent(&self, user: &UserId) -> Vec<RecentAnswer> {
+        self.shell.recent.of(user, self.shell.clock.now())
+    }
+
+    /// How many doctors are in memory.
+    pub fn active(&self) -> usize {
+        self.shell.activations.len()
+    }
+
+    /// Sends a message and waits for its reply. Asks another activation when this one certainly did nothing.
+    async fn deliver<M, T>(
+        &self,
+        doctor: &DoctorId,
+        message: impl Fn(Reply<T>) -> M,
+    ) -> Result<T, EngineError>
+    where
+        M: Message<Result = ()> + Send + 'static,
+        DoctorActor: Handler<M>,
+        <DoctorActor as Actor>::Context: ToEnvelope<DoctorActor, M>,
+    {
+        for _ in 0..DECIDE_ATTEMPTS_MAX {
+            let activation = self.activation(doctor).await?;
+            let (reply, answer) = Reply::new();
+            match activation.addr.try_send(message(reply)) {
+                Ok(()) => {}
+                Err(SendError::Full(_)) => return Err(EngineError::Busy),
+                Err(SendError::Closed(_)) => {
+                    self.shell.forget(doctor, &activation.published);
+                    continue;
+                }
+            }
+            match answer.await.unwrap_or(Err(Undone::Failed(EngineError::OutcomeUnknown))) {
+                Ok(answer) => return Ok(answer),
+                Err(Undone::NotDelivered) => self.shell.forget(doctor, &activation.published),
+                Err(Undone::Failed(error)) => return Err(error),
+            }
+        }
+        Err(EngineError::Unavailable)
+    }
+
+    fn existing(&self, doctor: &DoctorId) -> Option<Activation> {
+        let activation = self.shell.activations.get(doctor)?.clone();
+        activation.last_used.store(self.millis(), Ordering::Relaxed);
+        Some(activation)
+    }
+
+    /// The live activation, started if there is none: but nothing is started, or remembered, for a doctor who is not in
+    /// `Doctors`.
+    async fn activation(&self, doctor: &DoctorId) -> Result<Activation, EngineError> {
+        if let Some(activation) = self.existing(doctor) {
+            return Ok(activation);
+        }
+        let range = RangeId::of(doctor);
+        if self.stopping.load(Ordering::Acquire) || self.shell.ownership.epoch(range).is_none() {
+            return Err(EngineError::Unavailable);
+        }
+        if self.active() >= ACTIVATIONS_MAX {
+            return Err(EngineError::Busy);
+        }
+        self.check_exists(doctor).await?;
+        let activation = self.shell.activations.entry(doctor.clone());
+        let activation = activation.or_insert_with(|| self.start(doctor.clone(), range)).clone();
+        Ok(activation)
+    }
+
+    async fn check_exists(&self, doctor: &DoctorId) -> Result<(), EngineError> {
+        let _permit = self.activating.try_acquire().map_err(|_| EngineError::Busy)?;
+        match self.shell.store.doctor_exists(doctor).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Rejection::DoctorNotFound.into()),
+            Err(error) => {
+                tracing::warn!(%error, "a doctor cannot be looked up");
+                Err(EngineError::Unavailable)
+            }
+        }
+    }
+
+    fn start(&self, doctor: DoctorId, range: RangeId) -> Activation {
+        let published: Arc<ArcSwap<Published>> = Arc::default();
+        let actor = DoctorActor::new(doctor, range, Arc::clone(&self.shell), Arc::clone(&published));
+        let addr = DoctorActor::start_in_arbiter(self.placement.actor_arbiter(range), |_| actor);
+        Activation { addr, range, published, last_used: Arc::new(AtomicU64::new(self.millis())) }
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Asks every activation that nobody has used for a while to end; sooner when memory is nearly full of doctors.
+    pub(crate) fn passivate_idle(&self) {
+        let pressed = self.active() > ACTIVATIONS_MAX / 4 * 3;
+        let idle = if pressed { IDLE_UNDER_PRESSURE } else { IDLE_BEFORE_PASSIVATION };
+        let oldest = self.millis().saturating_sub(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
+        for entry in &self.shell.activations {
+            if entry.last_used.load(Ordering::Relaxed) < oldest {
+                // One that is too busy to listen is not idle.
+                let _ = entry.addr.try_send(Passivate { reason: PassivationReason::Idle });
+            }
+        }
+    }
+
+    /// Starts no activation any more, and ends those that there are, each when what it has staged is settled.
+    pub(crate) async fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        let activations: Vec<Activation> =
+            self.shell.activations.iter().map(|entry| entry.value().clone()).collect();
+        for activation in activations {
+            // One that has ended already needs no telling.
+            let _ = activation.addr.send(Passivate { reason: PassivationReason::Shutdown }).await;
+        }
+    }
+}

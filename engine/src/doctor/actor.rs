@@ -1,0 +1,295 @@
+//! The actor: decides, stages, and answers when the outcome is known.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use actix::{Actor, AsyncContext, Context, Handler, WrapFuture, fut::ActorFutureExt};
+use arc_swap::ArcSwap;
+use chrono::{DateTime, NaiveDate, Utc};
+use tracing::Span;
+
+use super::messages::{Answer, Execute, Passivate, PassivationReason, ReloadReason, Reply, View};
+use super::published::Published;
+use crate::calendar::{Calendar, Command, DayView, Decision, Event, Missing, Rejection, rests_on};
+use crate::committer::{Outcome, Staged};
+use crate::directory::Shell;
+use crate::error::EngineError;
+use crate::ids::{DoctorId, EventId};
+use crate::limits::{DECIDE_ATTEMPTS_MAX, DOCTOR_PENDING_MAX, MAILBOX_CAPACITY};
+use crate::recent::RecentAnswer;
+use crate::shard::{FencingEpoch, RangeId};
+
+/// One doctor's live activation.
+pub(crate) struct DoctorActor {
+    pub(super) doctor: DoctorId,
+    pub(super) range: RangeId,
+    pub(super) shell: Arc<Shell>,
+    pub(super) published: Arc<ArcSwap<Published>>,
+    /// The state as it will be once everything in flight is stored.
+    pub(super) calendar: Calendar,
+    /// The epoch under which the calendar was loaded; `None` before the first load.
+    pub(super) epoch: Option<FencingEpoch>,
+    pub(super) phase: Phase,
+    /// Staged and not yet settled, oldest first.
+    pub(super) in_flight: VecDeque<InFlight>,
+    /// What waits for a load, or for an event in flight to settle.
+    pub(super) backlog: VecDeque<Ask>,
+    /// Commands whose events were not stored, to be decided again after the reload, before the backlog.
+    pub(super) again: VecDeque<Ask>,
+    pub(super) passivating: Option<PassivationReason>,
+}
+
+/// Whether the calendar may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Ready,
+    /// Waits until everything of this doctor has left its lane.
+    AwaitingBarrier,
+    /// The barrier has passed; waits for the news of events in flight, which are on their way.
+    AwaitingOutcomes,
+    Loading,
+}
+
+/// An event on its way to the store, and who waits for it.
+pub(super) struct InFlight {
+    id: EventId,
+    event: Event,
+    ask: CommandAsk,
+}
+
+/// What somebody waits for.
+pub(super) enum Ask {
+    Command(CommandAsk),
+    View(View),
+}
+
+pub(super) struct CommandAsk {
+    pub(super) command: Command,
+    pub(super) reply: Reply<Answer>,
+    pub(super) span: Span,
+    /// How often it was decided and then not stored.
+    pub(super) attempts: u32,
+    /// An earlier event of this command may have been stored after all.
+    pub(super) lost: Option<EventId>,
+}
+
+impl DoctorActor {
+    pub(crate) fn new(
+        doctor: DoctorId,
+        range: RangeId,
+        shell: Arc<Shell>,
+        published: Arc<ArcSwap<Published>>,
+    ) -> Self {
+        Self {
+            doctor,
+            range,
+            calendar: Calendar::unloaded(shell.clinic),
+            shell,
+            published,
+            epoch: None,
+            phase: Phase::Ready,
+            in_flight: VecDeque::new(),
+            backlog: VecDeque::new(),
+            again: VecDeque::new(),
+            passivating: None,
+        }
+    }
+
+    fn admit(&mut self, ask: Ask, ctx: &mut Context<Self>) {
+        if self.in_flight.len() + self.backlog.len() + self.again.len() >= DOCTOR_PENDING_MAX {
+            ask.fail(EngineError::Busy);
+        } else {
+            let now = self.shell.clock.now();
+            self.answer(ask, now, ctx);
+        }
+    }
+
+    /// Answers, stages, or parks. No `.await` from here to `stage`.
+    pub(super) fn answer(&mut self, ask: Ask, now: DateTime<Utc>, ctx: &mut Context<Self>) {
+        if ask.is_abandoned() {
+            return;
+        }
+        if self.phase != Phase::Ready {
+            self.backlog.push_back(ask);
+            return;
+        }
+        let in_force = self.shell.ownership.epoch(self.range);
+        if in_force.is_none() {
+            ask.fail(EngineError::Unavailable);
+            self.passivate(PassivationReason::Fenced, ctx);
+            return;
+        }
+        if self.epoch != in_force || !self.missing(&ask, now).is_nothing() {
+            if self.epoch.is_some() && self.epoch != in_force {
+                self.calendar_is_wrong(ReloadReason::Fenced);
+            }
+            self.backlog.push_back(ask);
+            self.load_when_settled(ctx);
+            return;
+        }
+        match ask {
+            Ask::View(view) => self.show(view),
+            Ask::Command(ask) => self.execute(ask, now, ctx),
+        }
+    }
+
+    pub(super) fn missing(&self, ask: &Ask, now: DateTime<Utc>) -> Missing {
+        match ask {
+            Ask::Command(ask) => self.calendar.missing(&ask.command, now),
+            Ask::View(view) => self.calendar.missing_for(view.date),
+        }
+    }
+
+    fn show(&self, View { date, reply }: View) {
+        let view: Option<Arc<DayView>> = self.published.load().view(date, self.epoch);
+        reply.send(view.ok_or(EngineError::Unavailable));
+    }
+
+    fn execute(&mut self, ask: CommandAsk, now: DateTime<Utc>, ctx: &mut Context<Self>) {
+        let Some(permit) = self.shell.committer.reserve(self.range) else {
+            ask.reply.send(Err(EngineError::Busy));
+            return;
+        };
+        let verdict = self.calendar.decide(&ask.command, now);
+        if self.in_flight.iter().any(|staged| rests_on(&verdict, &ask.command, &staged.event)) {
+            self.backlog.push_back(Ask::Command(ask));
+            return;
+        }
+        match (verdict, self.epoch) {
+            (Ok(Decision::Repeat(booking)), _) => ask.reply.send(Ok(Answer::Booked(booking))),
+            // It was there when this command was first decided, and now it is gone: by our own lost attempt.
+            (Err(Rejection::BookingNotFound), _) if ask.lost.is_some() => {
+                ask.reply.send(Ok(Answer::Cancelled))
+            }
+            (Err(rejection), _) => ask.reply.send(Err(rejection.into())),
+            (Ok(Decision::Record(_)), None) => ask.reply.send(Err(EngineError::Unavailable)),
+            (Ok(Decision::Record(event)), Some(epoch)) => {
+                self.calendar.apply(&event);
+                let id = EventId::new(self.shell.chance.bits());
+                let (doctor, range) = (self.doctor.clone(), self.range);
+                let outcome = permit.stage(Staged { doctor, range, epoch, id, event: event.clone() });
+                let mut ask = ask;
+                ask.reply.mark_staged();
+                self.in_flight.push_back(InFlight { id, event, ask });
+                ctx.spawn(outcome.into_actor(self).map(move |outcome, this, ctx| {
+                    // A lane that died tells nobody anything.
+                    this.settle(id, outcome.unwrap_or(Outcome::Unknown), ctx);
+                }));
+            }
+        }
+    }
+
+    /// An event's outcome is known: whoever waited for it is answered, or decided again.
+    fn settle(&mut self, id: EventId, outcome: Outcome, ctx: &mut Context<Self>) {
+        let Some(position) = self.in_flight.iter().position(|staged| staged.id == id) else { return };
+        let Some(InFlight { event, mut ask, .. }) = self.in_flight.remove(position) else { return };
+        match outcome {
+            Outcome::Committed => {
+                self.published.store(Arc::new(self.published.load().after(&event)));
+                self.committed(&event, ask);
+            }
+            Outcome::Refused | Outcome::Withdrawn { .. } => {
+                ask.reply.mark_not_stored();
+                ask.attempts += 1;
+                if outcome == (Outcome::Withdrawn { lost: true }) {
+                    ask.lost = Some(id);
+                }
+                if ask.attempts < DECIDE_ATTEMPTS_MAX {
+                    self.again.push_back(Ask::Command(ask));
+                } else {
+                    ask.reply.send(Err(EngineError::Unavailable));
+                }
+                self.calendar_is_wrong(ReloadReason::CommitRefused);
+            }
+            Outcome::Aborted => {
+                ask.reply.send(Err(EngineError::Unavailable));
+                self.calendar_is_wrong(ReloadReason::CommitRefused);
+            }
+            Outcome::Unknown => {
+                ask.reply.send(Err(EngineError::OutcomeUnknown));
+                self.calendar_is_wrong(ReloadReason::CommitUnknown);
+            }
+            Outcome::Fenced => {
+                ask.reply.send(Err(EngineError::Unavailable));
+                self.calendar_is_wrong(ReloadReason::Fenced);
+            }
+        }
+        self.after_settling(ctx);
+    }
+
+    /// An event is stored: its waiter is told, and reads of this node know it.
+    pub(super) fn committed(&self, event: &Event, ask: CommandAsk) {
+        let _entered = ask.span.enter();
+        let (answer, seat) = match event {
+            Event::Booked(booking) => (Answer::Booked(booking.clone()), Some((booking, true))),
+            Event::Cancelled { booking, .. } => (Answer::Cancelled, Some((booking, false))),
+            Event::ScheduleSet { .. } => (Answer::ScheduleSet, None),
+        };
+        if let Some((booking, booked)) = seat {
+            let (doctor, date, start) = (self.doctor.clone(), booking.date, booking.start);
+            let answer = RecentAnswer { doctor, date, start, booked };
+            self.shell.recent.remember(&booking.user, answer, self.shell.clock.now());
+        }
+        ask.reply.send(Ok(answer));
+    }
+}
+
+impl Ask {
+    pub(super) fn fail(self, error: EngineError) {
+        match self {
+            Self::Command(ask) => ask.reply.send(Err(error)),
+            Self::View(view) => view.reply.send(Err(error)),
+        }
+    }
+
+    /// Whether the answer would reach nobody; a command that may have been stored is always looked after.
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Command(ask) => ask.lost.is_none() && ask.reply.is_abandoned(),
+            Self::View(view) => view.reply.is_abandoned(),
+        }
+    }
+
+    pub(super) fn date(&self) -> Option<NaiveDate> {
+        match self {
+            Self::Command(ask) => match &ask.command {
+                Command::Book { date, .. } | Command::Cancel { date, .. } => Some(*date),
+                Command::SetSlots { .. } | Command::UpdateSlot { .. } => None,
+            },
+            Self::View(view) => Some(view.date),
+        }
+    }
+}
+
+impl Actor for DoctorActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
+    }
+}
+
+impl Handler<Execute> for DoctorActor {
+    type Result = ();
+
+    fn handle(&mut self, Execute { command, reply, span }: Execute, ctx: &mut Self::Context) {
+        let ask = CommandAsk { command, reply, span, attempts: 0, lost: None };
+        self.admit(Ask::Command(ask), ctx);
+    }
+}
+
+impl Handler<View> for DoctorActor {
+    type Result = ();
+
+    fn handle(&mut self, view: View, ctx: &mut Self::Context) {
+        self.admit(Ask::View(view), ctx);
+    }
+}
+
+impl Handler<Passivate> for DoctorActor {
+    type Result = ();
+
+    fn handle(&mut self, Passivate { reason }: Passivate, ctx: &mut Self::Context) {
+        self.passivate(reason, ctx);
+    }
+}

@@ -1,0 +1,148 @@
+//! The engine as a whole: which thread runs what, how it starts, and how it stops without losing anything.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use actix::{Arbiter, ArbiterHandle};
+use tokio::sync::watch;
+
+use crate::calendar::Clinic;
+use crate::chance::Chance;
+use crate::clock::Clock;
+use crate::committer::Committer;
+use crate::directory::{Directory, DirectoryParts};
+use crate::limits::IDLE_CHECK_INTERVAL;
+use crate::shard::{Node, Ownership, RangeId, Standing, StoreSilent};
+use crate::store::{BookingStore, Fences};
+
+/// Which arbiters run actors and lanes: chosen here and nowhere else, so that a test can run everything on one.
+pub struct Placement {
+    actors: Vec<ArbiterHandle>,
+    lanes: Vec<ArbiterHandle>,
+    own: Vec<Arbiter>,
+}
+
+impl Placement {
+    /// Threads of their own, at least one of each kind: HTTP is served elsewhere, and the store's client works where
+    /// the lanes are. Needs a running actix system.
+    pub fn threads(actors: usize, lanes: usize) -> Self {
+        let start = |count: usize| -> Vec<Arbiter> { (0..count.max(1)).map(|_| Arbiter::new()).collect() };
+        let handles = |arbiters: &[Arbiter]| arbiters.iter().map(Arbiter::handle).collect();
+        let (actors, lanes) = (start(actors), start(lanes));
+        Self {
+            actors: handles(&actors),
+            lanes: handles(&lanes),
+            own: actors.into_iter().chain(lanes).collect(),
+        }
+    }
+
+    /// Everything on the arbiter that calls.
+    pub fn here() -> Self {
+        Self { actors: vec![Arbiter::current()], lanes: vec![Arbiter::current()], own: Vec::new() }
+    }
+
+    pub(crate) fn actor_arbiter(&self, range: RangeId) -> &ArbiterHandle {
+        &self.actors[range.index() % self.actors.len()]
+    }
+
+    pub(crate) fn run_lane(&self, lane: usize, run: impl Future<Output = ()> + Send + 'static) {
+        // An arbiter that has ended runs nothing, and whoever waits for the lane learns that it died.
+        self.lanes[lane % self.lanes.len()].spawn(run);
+    }
+
+    fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.actors[0].spawn(task);
+    }
+
+    fn stop(&self) {
+        for arbiter in &self.own {
+            arbiter.stop();
+        }
+    }
+}
+
+/// What an engine is made of.
+pub struct Parts {
+    /// Loads and commits.
+    pub store: Arc<dyn BookingStore>,
+    /// Says who owns what.
+    pub fences: Arc<dyn Fences>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Random bits.
+    pub chance: Arc<dyn Chance>,
+    /// The wall clock of the doctors.
+    pub clinic: Clinic,
+    /// Threads.
+    pub placement: Placement,
+}
+
+/// A running engine that owns every range.
+pub struct Engine {
+    directory: Directory,
+    committer: Committer,
+    ownership: Arc<Ownership>,
+    placement: Arc<Placement>,
+}
+
+impl Engine {
+    /// Takes every range, whoever had it, and starts.
+    ///
+    /// # Errors
+    /// When the store does not let us take them.
+    pub async fn start(parts: Parts) -> Result<Self, StoreSilent> {
+        let Parts { store, fences, clock, chance, clinic, placement } = parts;
+        let placement = Arc::new(placement);
+        let ownership: Arc<Ownership> = Arc::default();
+        let node = Arc::new(Node::new(fences, Arc::clone(&ownership), Arc::clone(&chance)));
+        node.take_all().await?;
+        let committer = Committer::start(&store, &node, &chance, &placement);
+        let directory = Directory::new(DirectoryParts {
+            store,
+            committer: committer.clone(),
+            ownership: Arc::clone(&ownership),
+            clock,
+            chance,
+            clinic,
+            placement: Arc::clone(&placement),
+        });
+        placement.run(node.watch());
+        placement.run(sweep(directory.clone(), ownership.standing()));
+        Ok(Self { directory, committer, ownership, placement })
+    }
+
+    /// Where doctors are asked.
+    pub fn directory(&self) -> Directory {
+        self.directory.clone()
+    }
+
+    /// Follows whether this process can book.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.ownership.standing()
+    }
+
+    /// Says that the process is about to stop: it is not ready any more, and still answers.
+    pub fn announce_stop(&self) {
+        self.ownership.declare(Standing::Stopping);
+    }
+
+    /// Stores and answers everything in flight, then ends.
+    pub async fn stop(self) {
+        self.announce_stop();
+        self.directory.stop().await;
+        self.committer.drain().await;
+        self.placement.stop();
+    }
+}
+
+async fn sweep(directory: Directory, mut standing: watch::Receiver<Standing>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(IDLE_CHECK_INTERVAL) => directory.passivate_idle(),
+            over = standing.wait_for(|standing| standing.is_over()) => {
+                drop(over);
+                return;
+            }
+        }
+    }
+}

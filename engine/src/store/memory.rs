@@ -1,0 +1,214 @@
+//! The reference store: the contract of [`BookingStore`] and [`Fences`] in memory. It is the readable specification,
+//! and what tests and benches run on.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{NaiveDate, Weekday};
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+
+use super::{
+    Batch, BatchEvent, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, FenceCheck, Fences,
+    LoadError, Reason, Reasons, StoredSeat,
+};
+use crate::calendar::{Booking, DateSpelling, Event, ScheduleRow, SlotStart, SpellingSet};
+use crate::ids::{DoctorId, EventId, RequestToken, UserId};
+use crate::shard::{FencingEpoch, RangeId};
+
+/// A store in memory; clones share it.
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    tables: Arc<Mutex<Tables>>,
+}
+
+#[derive(Default)]
+struct Tables {
+    doctors: HashSet<DoctorId>,
+    seats: BTreeMap<SeatKey, StoredSeat>,
+    schedules: BTreeMap<(DoctorId, u8), Vec<ScheduleRow>>,
+    fences: BTreeMap<RangeId, Fence>,
+    requests: HashMap<RequestToken, Batch>,
+}
+
+/// Doctor, date, slot, user, and how the key spells the date.
+type SeatKey = (DoctorId, NaiveDate, SlotStart, UserId, String);
+
+fn seat_key(doctor: &DoctorId, booking: &Booking, spelling: DateSpelling) -> SeatKey {
+    let Booking { user, date, start, .. } = booking;
+    (doctor.clone(), *date, *start, user.clone(), spelling.write(*date))
+}
+
+fn schedule_key(doctor: &DoctorId, weekday: Weekday) -> (DoctorId, u8) {
+    #[expect(clippy::cast_possible_truncation, reason = "a week has seven days")]
+    (doctor.clone(), weekday.num_days_from_monday() as u8)
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers a doctor.
+    pub fn add_doctor(&self, doctor: DoctorId) {
+        self.tables().doctors.insert(doctor);
+    }
+
+    /// Puts a row as another program would: without a fence, an event id or a condition.
+    pub fn add_booking(&self, doctor: &DoctorId, booking: Booking, spelling: DateSpelling) {
+        let key = seat_key(doctor, &booking, spelling);
+        let seat = StoredSeat { booking, spellings: SpellingSet::only(spelling), event: None };
+        self.tables().seats.insert(key, seat);
+    }
+
+    /// Takes a row away as another program would.
+    pub fn remove_booking(&self, doctor: &DoctorId, booking: &Booking) {
+        self.tables().seats.remove(&seat_key(doctor, booking, DateSpelling::PLAIN));
+    }
+
+    /// Every booking of every doctor, in key order.
+    pub fn bookings(&self) -> Vec<(DoctorId, Booking)> {
+        let tables = self.tables();
+        tables.seats.iter().map(|(key, seat)| (key.0.clone(), seat.booking.clone())).collect()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BookingStore for MemoryStore {
+    fn doctor_exists(&self, doctor: &DoctorId) -> BoxFuture<'static, Result<bool, LoadError>> {
+        ready(Ok(self.tables().doctors.contains(doctor))).boxed()
+    }
+
+    fn load_date(
+        &self,
+        doctor: &DoctorId,
+        date: NaiveDate,
+    ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
+        let tables = self.tables();
+        let of_date = tables.seats.iter().filter(|(key, _)| key.0 == *doctor && key.1 == date);
+        let seats = of_date.map(|(_, seat)| seat.clone()).collect();
+        ready(Ok(DateRows { seats, unreadable: Vec::new() })).boxed()
+    }
+
+    fn load_weekday(
+        &self,
+        doctor: &DoctorId,
+        weekday: Weekday,
+    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, LoadError>> {
+        let rows = self.tables().schedules.get(&schedule_key(doctor, weekday)).cloned();
+        ready(Ok(rows.unwrap_or_default())).boxed()
+    }
+
+    fn commit(&self, batch: &Batch) -> BoxFuture<'static, Result<(), CommitError>> {
+        ready(self.tables().commit(batch)).boxed()
+    }
+}
+
+impl Tables {
+    fn commit(&mut self, batch: &Batch) -> Result<(), CommitError> {
+        if let Some(earlier) = self.requests.get(&batch.token) {
+            return if earlier == batch {
+                Ok(())
+            } else {
+                Err(CommitError::Unknown("the token was used for another request".to_owned()))
+            };
+        }
+        let mut items = HashSet::new();
+        if !batch.events.iter().all(|event| keys_of(event).all(|key| items.insert(key))) {
+            return Err(CommitError::Malformed("two actions on one item".to_owned()));
+        }
+        let failed = |found| Reason::ConditionFailed { found };
+        let check = |check: &FenceCheck| match self.fences.get(&check.range) {
+            Some(fence) if fence.epoch == check.epoch => Reason::Innocent,
+            Some(_) | None => failed(None),
+        };
+        let event = |event: &BatchEvent| match self.condition(event) {
+            Ok(()) => Reason::Innocent,
+            Err(in_the_way) => failed(in_the_way),
+        };
+        let reasons = Reasons {
+            checks: batch.checks.iter().map(check).collect(),
+            events: batch.events.iter().map(event).collect(),
+        };
+        if reasons.checks.iter().chain(&reasons.events).any(|reason| *reason != Reason::Innocent) {
+            return Err(CommitError::Cancelled(reasons));
+        }
+        batch.events.iter().for_each(|event| self.write(event));
+        self.requests.insert(batch.token, batch.clone());
+        Ok(())
+    }
+
+    /// A booking must not be there yet, a cancelled one must be; the error is the event id of what is in the way.
+    fn condition(&self, BatchEvent { doctor, event, .. }: &BatchEvent) -> Result<(), Option<EventId>> {
+        match event {
+            Event::Booked(booking) => match self.seats.get(&seat_key(doctor, booking, DateSpelling::PLAIN)) {
+                Some(seat) => Err(seat.event),
+                None => Ok(()),
+            },
+            Event::Cancelled { booking, spellings } => {
+                let held = |spelling| self.seats.contains_key(&seat_key(doctor, booking, spelling));
+                if spellings.iter().all(held) { Ok(()) } else { Err(None) }
+            }
+            Event::ScheduleSet { .. } => Ok(()),
+        }
+    }
+
+    fn write(&mut self, BatchEvent { doctor, id, event }: &BatchEvent) {
+        match event {
+            Event::Booked(booking) => {
+                let spellings = SpellingSet::only(DateSpelling::PLAIN);
+                let seat = StoredSeat { booking: booking.clone(), spellings, event: Some(*id) };
+                self.seats.insert(seat_key(doctor, booking, DateSpelling::PLAIN), seat);
+            }
+            Event::Cancelled { booking, spellings } => {
+                for spelling in spellings.iter() {
+                    self.seats.remove(&seat_key(doctor, booking, spelling));
+                }
+            }
+            Event::ScheduleSet { weekday, rows } => {
+                let stored = self.schedules.entry(schedule_key(doctor, *weekday)).or_default();
+                stored.retain(|row| !rows.iter().any(|new| new.span == row.span));
+                stored.extend(rows);
+            }
+        }
+    }
+}
+
+/// The items that an event writes to, as text.
+fn keys_of(BatchEvent { doctor, event, .. }: &BatchEvent) -> impl Iterator<Item = (DoctorId, String)> {
+    let seat = |booking: &Booking, spelling: DateSpelling| {
+        format!("{}#{}#{}", spelling.write(booking.date), booking.start, booking.user.as_str())
+    };
+    let texts: Vec<String> = match event {
+        Event::Booked(booking) => vec![seat(booking, DateSpelling::PLAIN)],
+        Event::Cancelled { booking, spellings } => {
+            spellings.iter().map(|spelling| seat(booking, spelling)).collect()
+        }
+        Event::ScheduleSet { weekday, rows } => {
+            rows.iter().map(|row| format!("{weekday}#{}", row.span)).collect()
+        }
+    };
+    texts.into_iter().map(|text| (doctor.clone(), text))
+}
+
+impl Fences for MemoryStore {
+    fn read(&self) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
+        ready(Ok(self.tables().fences.values().cloned().collect())).boxed()
+    }
+
+    fn claim(&self, claim: &Claim) -> BoxFuture<'static, Result<FencingEpoch, ClaimError>> {
+        let mut tables = self.tables();
+        let present = tables.fences.get(&claim.range).map(|fence| fence.epoch);
+        if present != claim.from {
+            return ready(Err(ClaimError::Raised)).boxed();
+        }
+        let epoch = claim.from.map_or(FencingEpoch::INITIAL, FencingEpoch::next);
+        let Claim { range, node: owner, address, .. } = claim.clone();
+        tables.fences.insert(range, Fence { range, owner, address, epoch });
+        ready(Ok(epoch)).boxed()
+    }
+}

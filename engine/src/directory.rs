@@ -1,6 +1,5 @@
 //! Where live activations are found, started and ended. Knows whom a command is for, and not what it means.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -10,7 +9,7 @@ use actix::{Actor, Addr, Handler, Message};
 use arc_swap::ArcSwap;
 use chrono::NaiveDate;
 use dashmap::DashMap;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::Span;
 

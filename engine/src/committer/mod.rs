@@ -7,9 +7,6 @@ mod batch;
 mod lane;
 mod outcome;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};

@@ -1,0 +1,285 @@
+//! An engine whose store breaks on command.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, TimeZone, Utc, Weekday};
+use engine::calendar::{Booking, DateSpelling, ScheduleRow};
+use engine::runtime::{Engine, Parts, Placement};
+use engine::shard::FencingEpoch;
+use engine::store::{
+    Batch, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, Fences, LoadError, Reason, Reasons,
+};
+use engine::{
+    Answer, Clinic, Command, Directory, DoctorId, EngineError, IdempotencyKey, ManualClock, MemoryStore,
+    SeededChance, SlotStart, UserId,
+};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+/// What the store does to the next commit instead of doing it well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Refuses before looking at it.
+    Throttle,
+    /// Cancels it for a conflict on its first event.
+    Conflict,
+    /// Loses the request.
+    LoseBefore,
+    /// Does it, and loses the answer.
+    LoseAfter,
+    /// Never answers, and does nothing.
+    Hang,
+    /// Loses it for now, and does it after ten seconds: later than anybody waits.
+    LandLate,
+}
+
+/// The reference store behind a line that breaks. Clones share it.
+#[derive(Clone)]
+pub struct FaultyStore {
+    pub memory: MemoryStore,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
+    batches: Arc<Mutex<Vec<Batch>>>,
+    gate: Arc<Semaphore>,
+    claims_hang: Arc<Mutex<bool>>,
+}
+
+const OPEN: usize = 1_000_000;
+
+impl FaultyStore {
+    pub fn new() -> Self {
+        Self {
+            memory: MemoryStore::new(),
+            faults: Arc::default(),
+            batches: Arc::default(),
+            gate: Arc::new(Semaphore::new(OPEN)),
+            claims_hang: Arc::default(),
+        }
+    }
+
+    pub fn next_commits(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.faults.lock().unwrap().extend(faults);
+    }
+
+    /// Lets no commit through until `release`.
+    pub fn hold(&self) {
+        self.gate.forget_permits(OPEN);
+    }
+
+    pub fn release(&self) {
+        self.gate.add_permits(OPEN);
+    }
+
+    pub fn batches(&self) -> Vec<Batch> {
+        self.batches.lock().unwrap().clone()
+    }
+
+    pub fn forget_batches(&self) {
+        self.batches.lock().unwrap().clear();
+    }
+
+    pub fn holders(&self, doctor: &DoctorId, on: &str, at: &str) -> Vec<String> {
+        let rows = self.memory.bookings();
+        let of_slot = rows
+            .iter()
+            .filter(|(of, booking)| of == doctor && booking.date == date(on) && booking.start == slot(at));
+        of_slot.map(|(_, booking)| booking.user.as_str().replace("@x.com", "")).collect()
+    }
+}
+
+impl BookingStore for FaultyStore {
+    fn doctor_exists(&self, doctor: &DoctorId) -> BoxFuture<'static, Result<bool, LoadError>> {
+        self.memory.doctor_exists(doctor)
+    }
+
+    fn load_date(
+        &self,
+        doctor: &DoctorId,
+        date: NaiveDate,
+    ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
+        let (memory, doctor) = (self.memory.clone(), doctor.clone());
+        async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            memory.load_date(&doctor, date).await
+        }
+        .boxed()
+    }
+
+    fn load_weekday(
+        &self,
+        doctor: &DoctorId,
+        weekday: Weekday,
+    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, LoadError>> {
+        self.memory.load_weekday(doctor, weekday)
+    }
+
+    fn commit(&self, batch: &Batch) -> BoxFuture<'static, Result<(), CommitError>> {
+        let (this, batch) = (self.clone(), batch.clone());
+        async move {
+            drop(this.gate.acquire().await.unwrap());
+            this.batches.lock().unwrap().push(batch.clone());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let fault = this.faults.lock().unwrap().pop_front();
+            let lost = || Err(CommitError::Unknown("the test lost it".to_owned()));
+            match fault {
+                None => {
+                    let answer = this.memory.commit(&batch).await;
+                    assert!(!matches!(answer, Err(CommitError::Malformed(_))), "malformed: {batch:?}");
+                    answer
+                }
+                Some(Fault::Throttle) => Err(CommitError::Aborted("the test throttles".to_owned())),
+                Some(Fault::Conflict) => {
+                    let mut events = vec![Reason::Innocent; batch.events.len()];
+                    events[0] = Reason::Transient;
+                    let checks = vec![Reason::Innocent; batch.checks.len()];
+                    Err(CommitError::Cancelled(Reasons { checks, events }))
+                }
+                Some(Fault::LoseBefore) => lost(),
+                Some(Fault::LoseAfter) => {
+                    this.memory.commit(&batch).await.unwrap();
+                    lost()
+                }
+                Some(Fault::Hang) => std::future::pending().await,
+                Some(Fault::LandLate) => {
+                    actix::spawn(async move {
+                        tokio::time::sleep(Duration::from_secs(10)).await;
+                        let _ = this.memory.commit(&batch).await;
+                    });
+                    lost()
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Fences for FaultyStore {
+    fn read(&self) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
+        self.memory.read()
+    }
+
+    fn claim(&self, claim: &Claim) -> BoxFuture<'static, Result<FencingEpoch, ClaimError>> {
+        self.memory.claim(claim)
+    }
+}
+
+/// A running engine, its store and its clock.
+pub struct TestEngine {
+    pub engine: Engine,
+    pub doctors: Directory,
+    pub store: FaultyStore,
+    pub clock: Arc<ManualClock>,
+}
+
+impl TestEngine {
+    pub async fn start() -> Self {
+        Self::on(FaultyStore::new(), 1).await
+    }
+
+    pub async fn on(store: FaultyStore, seed: u64) -> Self {
+        let clock = Arc::new(ManualClock::new(monday_morning()));
+        let engine = Engine::start(Parts {
+            store: Arc::new(store.clone()),
+            fences: Arc::new(store.clone()),
+            clock: clock.clone(),
+            chance: Arc::new(SeededChance::new(seed)),
+            clinic: Clinic::new(chrono_tz::Tz::Asia__Kolkata),
+            placement: Placement::here(),
+        });
+        let engine = engine.await.unwrap();
+        Self { doctors: engine.directory(), engine, store, clock }
+    }
+
+    /// A registered doctor who offers 10:30 and 11:00 every day.
+    pub async fn doctor(&self, name: &str) -> DoctorId {
+        let doctor = doctor(name);
+        self.store.memory.add_doctor(doctor.clone());
+        for weekday in
+            [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat, Weekday::Sun]
+        {
+            let offered = ["10:30", "11:00"].map(slot).into_iter().collect();
+            self.doctors.ask(&doctor, Command::SetSlots { weekday, offered }).await.unwrap();
+        }
+        doctor
+    }
+
+    pub async fn book(
+        &self,
+        doctor: &DoctorId,
+        name: &str,
+        on: &str,
+        at: &str,
+    ) -> Result<Answer, EngineError> {
+        self.doctors.ask(doctor, book(name, on, at)).await
+    }
+
+    pub async fn cancel(
+        &self,
+        doctor: &DoctorId,
+        name: &str,
+        on: &str,
+        at: &str,
+    ) -> Result<Answer, EngineError> {
+        let command = Command::Cancel { user: user(name), date: date(on), start: slot(at) };
+        self.doctors.ask(doctor, command).await
+    }
+
+    /// Seats taken as the public sees them.
+    pub async fn booked(&self, doctor: &DoctorId, on: &str, at: &str) -> usize {
+        use engine::Clock;
+        let view = self.doctors.view(doctor, date(on)).await.unwrap();
+        let clinic = Clinic::new(chrono_tz::Tz::Asia__Kolkata);
+        let mut slots = view.slots(clinic, date(on), self.clock.now());
+        slots.find(|seen| seen.start == slot(at)).unwrap().booked
+    }
+}
+
+/// Runs a test in an actix system of its own, on paused time.
+pub fn on_paused_time<F: Future<Output = ()>>(test: F) {
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    actix::System::with_tokio_rt(runtime).block_on(test);
+}
+
+pub fn monday_morning() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 11, 23, 4, 30, 0).unwrap()
+}
+
+pub fn doctor(name: &str) -> DoctorId {
+    DoctorId::parse(&format!("{name}@clinic.example")).unwrap()
+}
+
+pub fn user(name: &str) -> UserId {
+    UserId::parse(&format!("{name}@x.com")).unwrap()
+}
+
+pub fn slot(text: &str) -> SlotStart {
+    SlotStart::parse(text).unwrap()
+}
+
+pub fn date(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+pub fn book(name: &str, on: &str, at: &str) -> Command {
+    Command::Book { user: user(name), date: date(on), start: slot(at), key: None }
+}
+
+pub fn book_with_key(name: &str, on: &str, at: &str, key: &str) -> Command {
+    let key = Some(IdempotencyKey::parse(key).unwrap());
+    Command::Book { user: user(name), date: date(on), start: slot(at), key }
+}
+
+/// A row that another program writes.
+pub fn foreign(store: &FaultyStore, doctor: &DoctorId, name: &str, on: &str, at: &str) {
+    let booking = Booking { user: user(name), date: date(on), start: slot(at), key: None };
+    store.memory.add_booking(doctor, booking, DateSpelling::PLAIN);
+}
+
+/// Takes a row away as another program would.
+pub fn vanish(store: &FaultyStore, doctor: &DoctorId, name: &str, on: &str, at: &str) {
+    let booking = Booking { user: user(name), date: date(on), start: slot(at), key: None };
+    store.memory.remove_booking(doctor, &booking);
+}

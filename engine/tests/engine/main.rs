@@ -1,0 +1,10 @@
+//! The engine over the reference store, in one actix system on paused time: who gets a seat, what faults do, who owns
+//! what, and how activations begin and end.
+
+#[expect(clippy::unwrap_used, reason = "a test may panic, and its harness with it")]
+mod harness;
+
+mod commits;
+mod lifecycle;
+mod racing;
+mod takeover;

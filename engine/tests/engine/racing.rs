@@ -1,0 +1,149 @@
+//! Who gets a seat.
+
+use engine::{Answer, Command, EngineError, Rejection};
+use futures::future::join_all;
+
+use crate::harness::*;
+
+const DAY: &str = "2026-11-24";
+
+#[test]
+fn of_a_hundred_users_at_once_five_get_the_slot_and_the_store_agrees() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        let names: Vec<String> = (0..100).map(|n| format!("u{n}")).collect();
+        let answers = join_all(names.iter().map(|name| app.book(&doctor, name, DAY, "10:30"))).await;
+        let won: Vec<&String> =
+            names.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).map(|(name, _)| name).collect();
+        let full = answers.iter().filter(|a| **a == Err(EngineError::Rejected(Rejection::SlotFull)));
+        assert_eq!((won.len(), full.count()), (5, 95));
+        let mut stored = app.store.holders(&doctor, DAY, "10:30");
+        stored.sort();
+        let mut won: Vec<String> = won.into_iter().cloned().collect();
+        won.sort();
+        assert_eq!(stored, won);
+        assert_eq!(app.booked(&doctor, DAY, "10:30").await, 5);
+    });
+}
+
+#[test]
+fn nobody_is_refused_for_a_seat_that_is_not_stored_in_the_end() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        app.doctors.view(&doctor, date(DAY)).await.unwrap();
+        // Throttled until everybody gives up: the five that were in flight are not stored.
+        app.store.next_commits([Fault::Throttle; 12]);
+        let names: Vec<String> = (0..6).map(|n| format!("u{n}")).collect();
+        let answers = join_all(names.iter().map(|name| app.book(&doctor, name, DAY, "10:30"))).await;
+        assert_eq!(answers[..5], vec![Err(EngineError::Unavailable); 5]);
+        assert!(answers[5].is_ok(), "the sixth waited for the five, and then found the slot free");
+        assert_eq!(app.store.holders(&doctor, DAY, "10:30"), ["u5"]);
+    });
+}
+
+#[test]
+fn a_repeat_in_flight_waits_for_the_same_commit() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        app.store.forget_batches();
+        let command = || book_with_key("ada", DAY, "10:30", "k1");
+        let other_key = app.doctors.ask(&doctor, book_with_key("ada", DAY, "10:30", "k2"));
+        let (first, second, other) = futures::join!(
+            app.doctors.ask(&doctor, command()),
+            app.doctors.ask(&doctor, command()),
+            other_key
+        );
+        assert!(matches!(first, Ok(Answer::Booked(_))));
+        assert_eq!(first, second);
+        assert_eq!(other, Err(EngineError::Rejected(Rejection::AlreadyBooked)));
+        assert_eq!(app.store.batches().len(), 1);
+        assert_eq!(app.store.holders(&doctor, DAY, "10:30"), ["ada"]);
+    });
+}
+
+#[test]
+fn a_repeat_after_a_restart_answers_as_the_first_did() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        let command = || book_with_key("ada", DAY, "10:30", "k1");
+        let first = app.doctors.ask(&doctor, command()).await;
+        let store = app.store.clone();
+        app.engine.stop().await;
+        let app = TestEngine::on(store, 2).await;
+        assert_eq!(app.doctors.ask(&doctor, command()).await, first);
+        let none = app.book(&doctor, "ada", DAY, "10:30").await;
+        assert_eq!(none, Err(EngineError::Rejected(Rejection::AlreadyBooked)));
+    });
+}
+
+#[test]
+fn book_cancel_and_book_again_of_one_seat_by_many_at_once_is_never_malformed() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        let names: Vec<String> = (0..40).map(|n| format!("u{n}")).collect();
+        let lives = names.iter().map(|name| async {
+            let mut held = false;
+            for _ in 0..10 {
+                let again = join_all([0; 2].map(|_| app.book(&doctor, name, DAY, "10:30"))).await;
+                held |= again.iter().any(Result::is_ok);
+                if held && app.cancel(&doctor, name, DAY, "10:30").await.is_ok() {
+                    held = false;
+                }
+            }
+            held
+        });
+        let held = join_all(lives).await;
+        let mut expected: Vec<&String> =
+            names.iter().zip(held).filter(|(_, held)| *held).map(|(name, _)| name).collect();
+        expected.sort();
+        let mut stored = app.store.holders(&doctor, DAY, "10:30");
+        stored.sort();
+        assert!(stored.len() <= 5);
+        assert_eq!(stored.iter().collect::<Vec<_>>(), expected);
+    });
+}
+
+#[test]
+fn no_view_reveals_an_event_that_is_not_stored() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        assert_eq!(app.booked(&doctor, DAY, "10:30").await, 0);
+        app.store.hold();
+        let booking = actix::spawn({
+            let (doctors, doctor) = (app.doctors.clone(), doctor.clone());
+            async move { doctors.ask(&doctor, book("ada", DAY, "10:30")).await }
+        });
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        assert_eq!(app.booked(&doctor, DAY, "10:30").await, 0);
+        app.store.release();
+        booking.await.unwrap().unwrap();
+        assert_eq!(app.booked(&doctor, DAY, "10:30").await, 1);
+        let recent = app.doctors.recent(&user("ada"));
+        assert!(recent.len() == 1 && recent[0].booked);
+    });
+}
+
+#[test]
+fn a_schedule_change_in_flight_holds_back_the_refusals_that_rest_on_it() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        app.doctors.view(&doctor, date(DAY)).await.unwrap();
+        let withdraw = Command::UpdateSlot {
+            weekday: chrono::Weekday::Tue,
+            span: slot("10:30").span(),
+            available: false,
+        };
+        app.store.next_commits([Fault::Throttle; 12]);
+        let (withdrawn, booked) =
+            futures::join!(app.doctors.ask(&doctor, withdraw), app.book(&doctor, "ada", DAY, "10:30"));
+        assert_eq!(withdrawn, Err(EngineError::Unavailable));
+        assert!(booked.is_ok(), "the slot was never withdrawn");
+    });
+}

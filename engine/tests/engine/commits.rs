@@ -143,7 +143,7 @@ fn what_stays_unknown_is_said_so_and_the_next_request_works() {
             let silence = [fault].into_iter().chain([Fault::Hang; 3]);
             app.store.next_commits(silence);
             assert_eq!(app.book(&doctor, "ada", DAY, "10:30").await, Err(EngineError::OutcomeUnknown));
-            app.store.next_commits([]);
+            app.store.heal();
             let again = app.book(&doctor, "ada", DAY, "10:30").await;
             if fault == Fault::LoseAfter {
                 assert_eq!(again, Err(EngineError::Rejected(Rejection::AlreadyBooked)));

@@ -43,7 +43,6 @@ pub struct FaultyStore {
     faults: Arc<Mutex<VecDeque<Fault>>>,
     batches: Arc<Mutex<Vec<Batch>>>,
     gate: Arc<Semaphore>,
-    claims_hang: Arc<Mutex<bool>>,
 }
 
 const OPEN: usize = 1_000_000;
@@ -55,12 +54,16 @@ impl FaultyStore {
             faults: Arc::default(),
             batches: Arc::default(),
             gate: Arc::new(Semaphore::new(OPEN)),
-            claims_hang: Arc::default(),
         }
     }
 
     pub fn next_commits(&self, faults: impl IntoIterator<Item = Fault>) {
         self.faults.lock().unwrap().extend(faults);
+    }
+
+    /// No more faults.
+    pub fn heal(&self) {
+        self.faults.lock().unwrap().clear();
     }
 
     /// Lets no commit through until `release`.

@@ -11,8 +11,11 @@ use super::*;
 #[derive(Default)]
 struct Model {
     offered: BTreeMap<u32, BTreeSet<u32>>,
-    seats: BTreeMap<(NaiveDate, u32), Vec<(String, Option<String>)>>,
+    seats: BTreeMap<(NaiveDate, u32), Vec<Seat>>,
 }
+
+/// Who, and under which key.
+type Seat = (String, Option<String>);
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -1,0 +1,199 @@
+//! Items to values and back. What cannot be read is reported without its key, for keys are e-mail addresses, and left
+//! as it is.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{Days, NaiveDate, NaiveTime};
+use engine::calendar::{Booking, DateSpelling, ScheduleRow, SpellingSet};
+use engine::limits::{BOOKING_KEPT_DAYS, RANGES};
+use engine::shard::FencingEpoch;
+use engine::store::{Claim, DateRows, Fence, StoredSeat};
+use engine::{DoctorId, EventId, IdempotencyKey, NodeId, SlotSpan, SlotStart, UserId};
+
+use super::keys;
+
+/// A row as the SDK has it.
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+pub(super) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(super) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// The attribute, if it is a string.
+pub(super) fn text_of<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str)
+}
+
+/// The attribute, if it is a number of this type.
+pub(super) fn number_of<N: std::str::FromStr>(item: &Item, name: &str) -> Option<N> {
+    item.get(name).and_then(|value| value.as_n().ok()).and_then(|digits| digits.parse().ok())
+}
+
+/// Says that a row cannot be read, and why, without saying whose it is.
+pub(super) fn report(table: &str, problem: impl std::fmt::Display) {
+    tracing::warn!(table, %problem, "a stored row cannot be read and is left alone");
+}
+
+/// The row of a new booking.
+pub(super) fn booking_item(doctor: &DoctorId, event: EventId, booking: &Booking) -> Item {
+    let Booking { user, date, start, key } = booking;
+    let mut item = Item::from([
+        (keys::PK.to_owned(), text(keys::bookings_partition(doctor, *date, DateSpelling::PLAIN))),
+        (keys::SK.to_owned(), text(keys::booking_sort(*start, user))),
+        (keys::DOCTOR_ID.to_owned(), text(doctor.as_str())),
+        (keys::DATE.to_owned(), text(DateSpelling::PLAIN.write(*date))),
+        (keys::START.to_owned(), text(start.to_string())),
+        (keys::USER_ID.to_owned(), text(user.as_str())),
+        (keys::TTL.to_owned(), number(kept_until(*date))),
+        (keys::EVENT_ID.to_owned(), text(event.to_string())),
+    ]);
+    if let Some(key) = key {
+        item.insert(keys::IDEMPOTENCY_KEY.to_owned(), text(key.as_str()));
+    }
+    item
+}
+
+/// 00:00 UTC of the date, and then some days: API.md, "Tables".
+fn kept_until(date: NaiveDate) -> i64 {
+    let last = date.checked_add_days(Days::new(BOOKING_KEPT_DAYS)).unwrap_or(NaiveDate::MAX);
+    last.and_time(NaiveTime::MIN).and_utc().timestamp()
+}
+
+/// The event that wrote a booking, unless the old platform did.
+pub(super) fn event_of(item: &Item) -> Option<EventId> {
+    text_of(item, keys::EVENT_ID).and_then(EventId::parse)
+}
+
+/// Takes in one stored booking. Its key alone says who holds which slot: the other attributes may be missing.
+pub(super) fn read_booking(
+    table: &str,
+    item: &Item,
+    date: NaiveDate,
+    spelling: DateSpelling,
+    rows: &mut DateRows,
+) {
+    let (start, user) = keys::split_booking_sort(text_of(item, keys::SK).unwrap_or_default());
+    let start = match SlotStart::parse(start) {
+        Ok(start) => start,
+        Err(problem) => return report(table, problem),
+    };
+    match UserId::parse(user) {
+        Ok(user) => {
+            let key = text_of(item, keys::IDEMPOTENCY_KEY).and_then(|key| IdempotencyKey::parse(key).ok());
+            rows.seats.push(StoredSeat {
+                booking: Booking { user, date, start, key },
+                spellings: SpellingSet::only(spelling),
+                event: event_of(item),
+            });
+        }
+        Err(problem) => {
+            report(table, format_args!("a seat is held by nobody who can be named: {problem}"));
+            rows.unreadable.push(start);
+        }
+    }
+}
+
+/// The row of one published span.
+pub(super) fn schedule_item(partition: String, row: ScheduleRow) -> Item {
+    Item::from([
+        (keys::PK.to_owned(), text(partition)),
+        (keys::SK.to_owned(), text(keys::schedule_sort(row.span))),
+        (keys::AVAILABLE.to_owned(), AttributeValue::Bool(row.available)),
+    ])
+}
+
+/// Reads one published span. `available` is true when it is absent or NULL.
+pub(super) fn read_schedule(table: &str, item: &Item) -> Option<ScheduleRow> {
+    let span = text_of(item, keys::SK).and_then(|sort| sort.split_once('-'));
+    let Some((start, end)) = span else {
+        report(table, "a span is HH:MM-HH:MM");
+        return None;
+    };
+    let span = match SlotSpan::parse(start, end) {
+        Ok(span) => span,
+        Err(problem) => {
+            report(table, problem);
+            return None;
+        }
+    };
+    let available = match item.get(keys::AVAILABLE) {
+        None | Some(AttributeValue::Null(_)) => true,
+        Some(AttributeValue::Bool(available)) => *available,
+        Some(_) => {
+            report(table, "availability is neither true nor false; taken as not available");
+            false
+        }
+    };
+    Some(ScheduleRow { span, available })
+}
+
+/// What a claim makes of a fence item, beside its key.
+pub(super) fn fence_attributes(claim: &Claim, epoch: FencingEpoch) -> [(&'static str, AttributeValue); 4] {
+    [
+        (keys::OWNER, text(claim.node.to_string())),
+        (keys::ADDRESS, text(claim.address.clone())),
+        (keys::EPOCH, number(epoch.get())),
+        (keys::RANGES, number(RANGES)),
+    ]
+}
+
+/// Reads a fence item; the error says what is wrong with it.
+pub(super) fn read_fence(item: &Item) -> Result<Fence, String> {
+    let partition = text_of(item, keys::PK).unwrap_or_default();
+    let ranges: u16 =
+        number_of(item, keys::RANGES).ok_or_else(|| format!("{partition} has no number of ranges"))?;
+    if ranges != RANGES {
+        return Err(format!(
+            "the table's doctors are cut into {ranges} ranges, this program's into {RANGES}: a doctor would have two owners"
+        ));
+    }
+    let epoch = number_of(item, keys::EPOCH).and_then(FencingEpoch::from_stored);
+    Ok(Fence {
+        range: keys::parse_fence_partition(partition).ok_or_else(|| format!("{partition} is no range"))?,
+        owner: text_of(item, keys::OWNER)
+            .and_then(NodeId::parse)
+            .ok_or_else(|| format!("{partition} has no owner"))?,
+        address: text_of(item, keys::ADDRESS).unwrap_or_default().to_owned(),
+        epoch: epoch.ok_or_else(|| format!("{partition} has no epoch"))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_booking_is_kept_for_a_week_after_its_date() {
+        let date = NaiveDate::from_ymd_opt(2026, 11, 30).unwrap();
+        // 2026-12-07T00:00:00Z.
+        assert_eq!(kept_until(date), 1_796_601_600);
+    }
+
+    #[test]
+    fn a_booking_row_has_what_the_old_platform_reads() {
+        let booking = Booking {
+            user: UserId::parse("ada@x.com").unwrap(),
+            date: NaiveDate::from_ymd_opt(2026, 11, 30).unwrap(),
+            start: SlotStart::parse("09:00").unwrap(),
+            key: IdempotencyKey::parse("k").ok(),
+        };
+        let item = booking_item(&DoctorId::parse("dr@x.com").unwrap(), EventId::new(7), &booking);
+        let expected = [
+            ("PK", text("dr@x.com#2026-11-30")),
+            ("SK", text("09:00#ada@x.com")),
+            ("doctor_id", text("dr@x.com")),
+            ("date", text("2026-11-30")),
+            ("start", text("09:00")),
+            ("user_id", text("ada@x.com")),
+            ("ttl", number(1_796_601_600)),
+            ("event_id", text(format!("{:032x}", 7))),
+            ("idempotency_key", text("k")),
+        ];
+        assert_eq!(item, expected.map(|(name, value)| (name.to_owned(), value)).into());
+    }
+}

@@ -1,0 +1,90 @@
+//! DynamoDB: one file per hop. [`bookings`] and [`fences`] implement the engine's traits, [`accounts`] and
+//! [`user_bookings`] are called by `web`; [`keys`], [`items`] and [`transact`] know how rows look, [`error`] what a
+//! failure means.
+
+mod accounts;
+mod bookings;
+mod connect;
+mod error;
+mod fences;
+mod items;
+pub(crate) mod keys;
+mod transact;
+mod user_bookings;
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use engine::store::LoadError;
+
+pub use accounts::{Account, AccountKind, Accounts, AccountsError, CreateError, NewAccount};
+pub use bookings::DynamoBookings;
+pub use connect::{ConnectError, Endpoint};
+pub(crate) use error::request_failure;
+pub use fences::DynamoFences;
+pub use user_bookings::{BookingRow, LISTED_DATES_MAX, UserBookings};
+
+use crate::tables::TableNames;
+use error::load_error;
+use items::Item;
+
+/// Pages of one query, of a megabyte each: more is a mistake, not a calendar.
+const PAGES_MAX: usize = 32;
+
+/// The way to DynamoDB; clones share its connections.
+#[derive(Debug, Clone)]
+pub struct Dynamo {
+    /// Asks again by itself: for reads, and for writes that may be repeated.
+    patient: Client,
+    /// Never asks again: what happened to a write must not be hidden.
+    strict: Client,
+    tables: Arc<TableNames>,
+}
+
+impl Dynamo {
+    /// Bookings and schedules, for the engine.
+    pub fn bookings(&self) -> DynamoBookings {
+        DynamoBookings::new(self.clone())
+    }
+
+    /// Who owns which range, for the engine.
+    pub fn fences(&self) -> DynamoFences {
+        DynamoFences::new(self.clone())
+    }
+
+    /// Patients' and doctors' accounts.
+    pub fn accounts(&self) -> Accounts {
+        Accounts::new(self.clone())
+    }
+
+    /// Lists of stored bookings.
+    pub fn user_bookings(&self) -> UserBookings {
+        UserBookings::new(self.clone())
+    }
+
+    /// What the tables are called.
+    pub fn tables(&self) -> &TableNames {
+        &self.tables
+    }
+
+    /// The SDK's own client, for tools and tests that write rows as somebody else would.
+    pub fn client(&self) -> &Client {
+        &self.patient
+    }
+}
+
+/// Every row that the query finds, page by page.
+async fn all_rows(query: QueryFluentBuilder) -> Result<Vec<Item>, LoadError> {
+    let mut rows = Vec::new();
+    let mut from = None;
+    for _ in 0..PAGES_MAX {
+        let page = query.clone().set_exclusive_start_key(from).send().await.map_err(load_error)?;
+        rows.extend(page.items.unwrap_or_default());
+        match page.last_evaluated_key {
+            Some(key) if !key.is_empty() => from = Some(key),
+            Some(_) | None => return Ok(rows),
+        }
+    }
+    Err(LoadError::Refused(format!("more than {PAGES_MAX} pages under one key")))
+}

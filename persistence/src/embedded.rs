@@ -1,0 +1,208 @@
+//! The DynamoDB of the default run: `dynoxide` on loopback, over SQLite, on threads of its own.
+//!
+//! **Durable.** SQLite's write-ahead log with `synchronous` at its default, FULL: the log is flushed to the disk before
+//! a commit returns, and so before the server answers (`tests/store/durability.rs` watches the flushes). Every thousand
+//! pages SQLite copies the log into the database, within the commit that crosses that mark.
+//!
+//! **Not guarded.** The server checks that requests are signed but not by whom, and lets any web page read its answers
+//! (`Access-Control-Allow-Origin: *`). What keeps others out is that they don't know where it is: it listens on a random
+//! address of `127.0.0.0/8` where the system has them all, which no web page can guess. A program on the same machine can
+//! look it up; whoever shares the machine with strangers should use another DynamoDB.
+//!
+//! **Remembers every token.** The server keeps each request token for ten minutes, with a size for each action, and looks
+//! through all of them at each transaction: under hours of heavy load that costs it memory and time.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use dynoxide::Database;
+use engine::chance::{Chance, SystemChance};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use crate::data_folder::DataFolder;
+
+/// The database, in the data folder.
+const DATABASE_FILE: &str = "dynamodb.sqlite";
+/// What SQLite keeps beside it.
+const COMPANIONS: [&str; 2] = ["dynamodb.sqlite-wal", "dynamodb.sqlite-shm"];
+/// What a companion of a lost database is renamed to.
+const ORPHANED: &str = "orphaned";
+/// Threads that parse and answer; the database itself serves one request at a time.
+const SERVER_THREADS: usize = 2;
+/// How often items whose time has come are deleted.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// How long running requests may take once the server is to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Where the data lives.
+#[derive(Debug, Clone)]
+pub enum Where {
+    /// In `dynamodb.sqlite` in this folder.
+    File(DataFolder),
+    /// In memory, gone with the server.
+    Memory,
+}
+
+/// Why the embedded server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// No address, no thread, no file.
+    #[error("the embedded DynamoDB cannot start")]
+    System(#[from] io::Error),
+    /// The database cannot be opened, or not be swept.
+    #[error("the embedded DynamoDB's file cannot be used: {0}")]
+    Database(String),
+}
+
+/// A running server. Dropping it stops it.
+pub struct EmbeddedDynamo {
+    address: SocketAddr,
+    database: Database,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+    _folder: Option<DataFolder>,
+}
+
+impl EmbeddedDynamo {
+    /// Opens the database and serves it. Blocks while the file is opened, and recovered after a crash.
+    pub fn start(place: Where) -> Result<Self, EmbeddedError> {
+        let (database, folder) = match place {
+            Where::Memory => (Database::memory().map_err(database_error)?, None),
+            Where::File(folder) => (open(folder.path())?, Some(folder)),
+        };
+        let listener = listen()?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(SERVER_THREADS)
+            .thread_name("embedded-dynamo")
+            .enable_all()
+            .build()?;
+        let (stop, stopping) = watch::channel(false);
+        let served = database.clone();
+        let thread = std::thread::Builder::new()
+            .name("embedded-dynamo".to_owned())
+            .spawn(move || run(&runtime, listener, served, stopping))?;
+        Ok(Self { address, database, stop, thread: Some(thread), _folder: folder })
+    }
+
+    /// The address to give to [`crate::Endpoint::At`].
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Deletes items whose time to live has passed and says how many; the server does so every minute by itself.
+    /// Blocks; requests get their turn in between.
+    pub fn sweep(&self) -> Result<usize, EmbeddedError> {
+        self.database.sweep_ttl().map_err(database_error)
+    }
+
+    /// Stops accepting, lets running requests finish for a few seconds, and closes the file. Blocks meanwhile.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for EmbeddedDynamo {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the embedded DynamoDB's thread died");
+        }
+    }
+}
+
+/// Serves until told to stop; all threads are gone when it returns, but for what takes longer than [`DRAIN`].
+fn run(runtime: &Runtime, listener: TcpListener, database: Database, stopping: watch::Receiver<bool>) {
+    runtime.block_on(async move {
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "the embedded DynamoDB cannot listen"),
+        };
+        let server =
+            dynoxide::server::serve_with_shutdown(listener, database.clone(), stopped(stopping.clone()));
+        let drained = async {
+            stopped(stopping).await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            outcome = server => if let Err(error) = outcome {
+                tracing::error!(error, "the embedded DynamoDB stopped serving");
+            },
+            () = sweep_regularly(database) => {}
+            () = drained => tracing::warn!("the embedded DynamoDB stopped before every request was done"),
+        }
+    });
+}
+
+/// Returns when the server is to stop, or nobody is left who could say so.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is as good as its word.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// Deletes what has expired, now and every minute. Never returns.
+async fn sweep_regularly(database: Database) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let database = database.clone();
+        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(items)) => tracing::info!(items, "expired items deleted"),
+            Ok(Err(error)) => tracing::warn!(%error, "expired items could not be deleted"),
+            Err(error) => tracing::error!(%error, "the sweep for expired items died"),
+        }
+    }
+}
+
+/// Opens the database file, made readable by its owner alone; SQLite gives its companions the same rights.
+fn open(folder: &Path) -> Result<Database, EmbeddedError> {
+    let file = folder.join(DATABASE_FILE);
+    if !file.exists() {
+        set_orphans_aside(folder)?;
+        let mut options = fs::File::options();
+        options.create(true).truncate(false).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(&file)?.sync_all()?;
+        fs::File::open(folder)?.sync_all()?;
+    }
+    let path = file.to_str().ok_or_else(|| {
+        EmbeddedError::Database("the path of the data folder is not valid UTF-8".to_owned())
+    })?;
+    Database::new(path).map_err(database_error)
+}
+
+/// The log of a database that is gone belongs to nothing, and makes a fresh one ten times slower.
+fn set_orphans_aside(folder: &Path) -> io::Result<()> {
+    for name in COMPANIONS {
+        let companion = folder.join(name);
+        if companion.exists() {
+            tracing::warn!(file = name, "set aside: it belongs to a database that is gone");
+            fs::rename(&companion, companion.with_added_extension(ORPHANED))?;
+        }
+    }
+    Ok(())
+}
+
+/// A random loopback address where the system has the whole of `127.0.0.0/8`, else the usual one.
+fn listen() -> io::Result<TcpListener> {
+    let [a, b, c, ..] = SystemChance.bits().to_le_bytes();
+    let hidden = Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254));
+    TcpListener::bind((hidden, 0)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn database_error(error: dynoxide::DynoxideError) -> EmbeddedError {
+    EmbeddedError::Database(error.to_string())
+}

@@ -1,7 +1,7 @@
 //! The reference store: the contract of [`BookingStore`] and [`Fences`] in memory. It is the readable specification,
 //! and what tests and benches run on.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{NaiveDate, Weekday};
@@ -29,7 +29,12 @@ struct Tables {
     schedules: BTreeMap<(DoctorId, u8), Vec<ScheduleRow>>,
     fences: BTreeMap<RangeId, Fence>,
     requests: HashMap<RequestToken, Batch>,
+    /// The tokens, oldest first.
+    tokens: VecDeque<RequestToken>,
 }
+
+/// How many requests are recognised when they are repeated; DynamoDB knows them for ten minutes.
+const REQUESTS_KNOWN: usize = 10_000;
 
 /// Doctor, date, slot, user, and how the key spells the date.
 type SeatKey = (DoctorId, NaiveDate, SlotStart, UserId, String);
@@ -139,6 +144,12 @@ impl Tables {
         }
         batch.events.iter().for_each(|event| self.write(event));
         self.requests.insert(batch.token, batch.clone());
+        self.tokens.push_back(batch.token);
+        if self.tokens.len() > REQUESTS_KNOWN
+            && let Some(oldest) = self.tokens.pop_front()
+        {
+            self.requests.remove(&oldest);
+        }
         Ok(())
     }
 

@@ -1,1 +1,22 @@
+//! All that knows HTTP, JSON, tokens and environment variables.
+//!
+//! A call is one straight line. [`startup`] wires the store, the engine and the `routes`; a route leads to a function
+//! in `handlers`, which parses, asks and renders; whom it asks is the engine's directory, or `services` for what is no
+//! doctor's. Everything that goes wrong climbs back as one `ApiError`, which alone knows status codes.
+//!
+//! This crate knows neither AWS nor the rules of the calendar.
 
+pub mod config;
+pub mod startup;
+pub mod telemetry;
+
+mod auth;
+mod error;
+mod guard;
+mod handlers;
+mod json;
+mod peer;
+mod routes;
+mod secret_file;
+mod services;
+mod state;

@@ -1,1 +1,57 @@
-fn main(){}
+//! The program: reads its settings, says where it listens, serves until it is told to stop.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "here the program talks to a person")]
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use web::config::{Config, Environment, Options};
+use web::startup::{Application, Ended, StopSignals, Surroundings};
+
+const FAILED: u8 = 1;
+/// A supervisor must not restart a process that ended with this: another one has taken over its tables.
+const DEPOSED: u8 = 3;
+/// `EX_CONFIG` of sysexits.h.
+const MISCONFIGURED: u8 = 78;
+
+fn main() -> ExitCode {
+    let options = Options::from_command_line();
+    let mut env = Environment::of_process();
+    options.lay_over(&mut env);
+    let filter = env.log_filter();
+    let unknown: Vec<String> = env.unknown_names().into_iter().map(str::to_owned).collect();
+    let config = match Config::from_env(env) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return MISCONFIGURED.into();
+        }
+    };
+    if let Err(error) = web::telemetry::install(&filter) {
+        eprintln!("RUST_LOG cannot be understood: {error}");
+        return MISCONFIGURED.into();
+    }
+    for name in unknown {
+        eprintln!("{name} is set, but kokoro has no such setting: see --help");
+    }
+    match actix_web::rt::System::new().block_on(run(config)) {
+        Ok(Ended::Stopped) => ExitCode::SUCCESS,
+        Ok(Ended::Deposed) => {
+            eprintln!("Another process has taken over these tables. Do not restart this one.");
+            DEPOSED.into()
+        }
+        Err(error) => {
+            eprintln!("kokoro: {error:#}");
+            FAILED.into()
+        }
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<Ended> {
+    // Before anything else: a signal during the start is a request to stop as well.
+    let signals = StopSignals::listen()?;
+    let application = Application::build(config, Surroundings::of_this_machine());
+    let application = application.await.context("cannot start")?;
+    println!("kokoro listens on {}", application.url());
+    println!("{}", application.first_steps());
+    application.run_until_stopped(signals.received()).await
+}

@@ -1,0 +1,108 @@
+//! The caller of a request, as its token says, and the cookie that carries the token.
+
+use std::future::{Ready, ready};
+
+use actix_web::cookie::time::Duration as CookieDuration;
+use actix_web::cookie::{Cookie, SameSite};
+use actix_web::dev::Payload;
+use actix_web::http::header::{AUTHORIZATION, HeaderValue};
+use actix_web::{FromRequest, HttpRequest};
+use engine::{DoctorId, UserId};
+
+use super::token::TOKEN_LIFE;
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// The cookie that carries a token.
+pub(crate) const SESSION_COOKIE: &str = "kokoro_session";
+
+/// Who calls. A doctor and a user of one address are two accounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A patient.
+    User(UserId),
+    /// A doctor.
+    Doctor(DoctorId),
+}
+
+impl Caller {
+    /// The patient who calls; a doctor may not.
+    pub(crate) fn user(&self) -> Result<&UserId, ApiError> {
+        match self {
+            Self::User(user) => Ok(user),
+            Self::Doctor(_) => Err(ApiError::Forbidden),
+        }
+    }
+
+    /// The doctor who calls; a patient may not.
+    pub(crate) fn doctor(&self) -> Result<&DoctorId, ApiError> {
+        match self {
+            Self::Doctor(doctor) => Ok(doctor),
+            Self::User(_) => Err(ApiError::Forbidden),
+        }
+    }
+
+    /// The address in the spelling that keys and tokens carry.
+    pub(crate) fn address(&self) -> &str {
+        match self {
+            Self::User(user) => user.as_str(),
+            Self::Doctor(doctor) => doctor.as_str(),
+        }
+    }
+
+    /// Refuses a call about somebody else. `named` is what the body says whom the call is about: the stored spelling,
+    /// or one that the look-up takes for it. Nothing named is nobody else.
+    pub(crate) fn acts_for(&self, named: Option<&str>) -> Result<(), ApiError> {
+        let own = self.address();
+        match named {
+            Some(named) if named != own && named.to_lowercase() != own => Err(ApiError::Forbidden),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(read(request))
+    }
+}
+
+/// The bearer token wins over the cookie, also when it is a bad one.
+fn read(request: &HttpRequest) -> Result<Caller, ApiError> {
+    let app = AppState::of(request)?;
+    let token = match request.headers().get(AUTHORIZATION).and_then(bearer) {
+        Some(token) => token,
+        None => request.cookie(SESSION_COOKIE).ok_or(ApiError::Unauthenticated)?.value().to_owned(),
+    };
+    app.tokens.read(&token, app.clock.now()).map_err(|_| ApiError::Unauthenticated)
+}
+
+/// The token of a header that carries one. Other schemes are between the browser and a proxy on the way.
+fn bearer(header: &HeaderValue) -> Option<String> {
+    let text = String::from_utf8_lossy(header.as_bytes());
+    let (scheme, token) = text.split_once(' ').unwrap_or((&text, ""));
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+/// The cookie that makes a browser a session's holder.
+pub(crate) fn session(token: String, over_tls: bool) -> Cookie<'static> {
+    cookie(token, CookieDuration::seconds(TOKEN_LIFE.num_seconds()), over_tls)
+}
+
+/// The cookie that makes a browser forget its session.
+pub(crate) fn expired_session(over_tls: bool) -> Cookie<'static> {
+    cookie(String::new(), CookieDuration::ZERO, over_tls)
+}
+
+fn cookie(value: String, life: CookieDuration, over_tls: bool) -> Cookie<'static> {
+    Cookie::build(SESSION_COOKIE, value)
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .secure(over_tls)
+        .max_age(life)
+        .finish()
+}

@@ -1,0 +1,13 @@
+//! Who calls: tokens, passwords, and the slowing of those who guess them.
+
+mod caller;
+mod password;
+mod throttle;
+mod token;
+
+pub(crate) use caller::Caller;
+pub(crate) use caller::{expired_session, session};
+pub(crate) use password::{PasswordError, Passwords, Verdict};
+pub(crate) use throttle::{Attempt, Throttle, TooMany};
+pub(crate) use token::TOKEN_LIFE;
+pub(crate) use token::Tokens;

@@ -1,0 +1,192 @@
+//! Passwords: Argon2id for what is written, bcrypt for what the old platform left, and never on a thread that serves
+//! other requests.
+
+use std::sync::Arc;
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use tokio::sync::{Semaphore, TryAcquireError};
+
+use crate::config::PasswordConfig;
+
+/// The part of a password that bcrypt looked at, in bytes.
+const BCRYPT_BYTES_MAX: usize = 72;
+/// The longest password that is worth hashing at log-in, in bytes; old accounts may have odd ones, but not longer.
+const CHECKED_BYTES_MAX: usize = 1024;
+
+/// Hashes and verifies passwords, a few at a time. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Passwords {
+    argon2: Argon2<'static>,
+    /// Verified against when there is no account, so that a missing one costs as much as a wrong password.
+    nobody: Arc<str>,
+    /// One permit for each hash computed or waited for.
+    pending: Arc<Semaphore>,
+    /// One permit for each hash computed.
+    running: Arc<Semaphore>,
+}
+
+/// What became of a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is the right one.
+    Right,
+    /// It is the right one, and its hash should be replaced by one of today's making.
+    RightButOld,
+    /// It is not.
+    Wrong,
+}
+
+/// No verdict and no hash.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PasswordError {
+    /// Too many passwords are being hashed; nothing happened.
+    #[error("too many passwords to hash, a retry is safe")]
+    Busy,
+    /// The settings of Argon2 make no sense, or its thread died.
+    #[error("cannot hash: {0}")]
+    Failed(String),
+}
+
+impl Passwords {
+    /// A hasher with these costs. Computes one hash, to have something to compare with.
+    pub(crate) fn new(config: PasswordConfig) -> Result<Self, PasswordError> {
+        let params = Params::new(config.memory_kib, config.passes, 1, None)
+            .map_err(|error| PasswordError::Failed(error.to_string()))?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let nobody = hash_now(&argon2, "nobody has this password")?;
+        Ok(Self {
+            argon2,
+            nobody: nobody.into(),
+            pending: Arc::new(Semaphore::new(config.pending_max.max(1))),
+            running: Arc::new(Semaphore::new(config.workers.max(1))),
+        })
+    }
+
+    /// The hash to store for a password.
+    pub(crate) async fn hash(&self, password: &str) -> Result<String, PasswordError> {
+        let (argon2, password) = (self.argon2.clone(), password.to_owned());
+        self.aside(move || hash_now(&argon2, &password)).await?
+    }
+
+    /// Whether `password` made the stored hash; `None` stands for an account that does not exist, and costs the same.
+    pub(crate) async fn verify(
+        &self,
+        password: &str,
+        stored: Option<&str>,
+    ) -> Result<Verdict, PasswordError> {
+        let exists = stored.is_some() && password.len() <= CHECKED_BYTES_MAX;
+        let stored = stored.filter(|_| exists).unwrap_or(&self.nobody).to_owned();
+        let argon2 = self.argon2.clone();
+        let mut password = password.to_owned();
+        let verdict = self.aside(move || {
+            if !exists {
+                password.clear();
+            }
+            verify_now(&argon2, &password, &stored)
+        });
+        Ok(if exists { verdict.await? } else { verdict.await.map(|_| Verdict::Wrong)? })
+    }
+
+    /// Runs `work` on a blocking thread, as one of a few; refuses when too many wait. The permits belong to the work:
+    /// a client that goes away does not make room for another hash while its own is still being computed.
+    async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let pending = Arc::clone(&self.pending).try_acquire_owned().map_err(|error| match error {
+            TryAcquireError::NoPermits => PasswordError::Busy,
+            TryAcquireError::Closed => PasswordError::Failed(error.to_string()),
+        })?;
+        let running = Arc::clone(&self.running).acquire_owned().await;
+        let running = running.map_err(|error| PasswordError::Failed(error.to_string()))?;
+        let done = tokio::task::spawn_blocking(move || {
+            let outcome = work();
+            drop((running, pending));
+            outcome
+        });
+        done.await.map_err(|error| PasswordError::Failed(error.to_string()))
+    }
+}
+
+fn hash_now(argon2: &Argon2<'_>, password: &str) -> Result<String, PasswordError> {
+    let hash = argon2.hash_password(password.as_bytes());
+    hash.map(|hash| hash.to_string()).map_err(|error| PasswordError::Failed(error.to_string()))
+}
+
+/// A stored text that is no hash at all lets nobody in.
+fn verify_now(argon2: &Argon2<'_>, password: &str, stored: &str) -> Verdict {
+    if is_bcrypt(stored) {
+        let looked_at = &password.as_bytes()[..password.len().min(BCRYPT_BYTES_MAX)];
+        return match bcrypt::verify(looked_at, stored) {
+            Ok(true) => Verdict::RightButOld,
+            Ok(false) | Err(_) => Verdict::Wrong,
+        };
+    }
+    match argon2.verify_password(password.as_bytes(), stored) {
+        Ok(()) => Verdict::Right,
+        Err(_) => Verdict::Wrong,
+    }
+}
+
+fn is_bcrypt(stored: &str) -> bool {
+    ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| stored.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fast() -> Passwords {
+        let config = PasswordConfig { memory_kib: 8, passes: 1, workers: 1, pending_max: 2 };
+        Passwords::new(config).unwrap()
+    }
+
+    #[actix_web::test]
+    async fn a_new_hash_is_argon2id_and_verifies() {
+        let passwords = fast();
+        let hash = passwords.hash("correct horse").await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$"), "{hash}");
+        assert_ne!(hash, passwords.hash("correct horse").await.unwrap(), "salted");
+        assert_eq!(passwords.verify("correct horse", Some(&hash)).await.unwrap(), Verdict::Right);
+        assert_eq!(passwords.verify("wrong horse", Some(&hash)).await.unwrap(), Verdict::Wrong);
+    }
+
+    #[actix_web::test]
+    async fn a_hash_of_the_old_platform_verifies_as_old_under_each_of_its_prefixes() {
+        let passwords = fast();
+        let parts = bcrypt::hash_with_result("pw", 4).unwrap();
+        for version in [bcrypt::Version::TwoA, bcrypt::Version::TwoB, bcrypt::Version::TwoY] {
+            let hash = parts.format_for_version(version);
+            assert_eq!(passwords.verify("pw", Some(&hash)).await.unwrap(), Verdict::RightButOld, "{hash}");
+            assert_eq!(passwords.verify("pW", Some(&hash)).await.unwrap(), Verdict::Wrong, "{hash}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn bcrypt_looks_at_72_bytes_only() {
+        let (passwords, long) = (fast(), "x".repeat(100));
+        let hash = bcrypt::hash(&long[..72], 4).unwrap();
+        assert_eq!(passwords.verify(&long, Some(&hash)).await.unwrap(), Verdict::RightButOld);
+        assert_eq!(passwords.verify(&long[..71], Some(&hash)).await.unwrap(), Verdict::Wrong);
+    }
+
+    #[actix_web::test]
+    async fn nobody_gets_in_without_an_account_or_with_a_broken_hash() {
+        let passwords = fast();
+        for stored in
+            [None, Some(""), Some("nobody has this password"), Some("$2b$12$"), Some("$argon2id$v=19$")]
+        {
+            for password in ["nobody has this password", ""] {
+                assert_eq!(passwords.verify(password, stored).await.unwrap(), Verdict::Wrong, "{stored:?}");
+            }
+        }
+    }
+
+    #[actix_web::test]
+    async fn one_password_too_many_is_refused_as_busy() {
+        let passwords = fast();
+        let hashes = futures::future::join_all((0..3).map(|_| passwords.hash("x"))).await;
+        let busy = hashes.iter().filter(|hash| matches!(hash, Err(PasswordError::Busy))).count();
+        assert_eq!(busy, 1);
+    }
+}

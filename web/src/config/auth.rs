@@ -1,0 +1,100 @@
+//! Tokens, passwords, and the slowing of those who guess them.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::environment::Environment;
+use super::secret::Secret;
+
+/// Settings of everything that says who calls.
+#[derive(Debug, Clone)]
+pub struct AuthConfig {
+    /// What tokens are signed with; `None`: made on first start and kept in the data folder.
+    pub secret: Option<Secret>,
+    /// How passwords are hashed.
+    pub passwords: PasswordConfig,
+    /// When failed log-ins are slowed; `None`: never.
+    pub throttle: Option<ThrottleConfig>,
+    /// A failed log-in is answered no sooner than this after it came, so that its time tells nothing.
+    pub failure_floor: Duration,
+}
+
+/// How passwords are hashed.
+#[derive(Debug, Clone, Copy)]
+pub struct PasswordConfig {
+    /// Argon2's memory, in KiB.
+    pub memory_kib: u32,
+    /// Argon2's passes over it.
+    pub passes: u32,
+    /// Hashes computed at once.
+    pub workers: usize,
+    /// Hashes computed or waited for at once; one more is refused as busy.
+    pub pending_max: usize,
+}
+
+/// When failed log-ins are slowed.
+#[derive(Debug, Clone, Copy)]
+pub struct ThrottleConfig {
+    /// How long a failure counts.
+    pub window: Duration,
+    /// Failures for one account from one address.
+    pub per_account_and_address: u32,
+    /// Failures for one account from anywhere.
+    pub per_account: u32,
+    /// Failures from one address for any account.
+    pub per_address: u32,
+}
+
+impl Default for PasswordConfig {
+    /// OWASP's first choice for Argon2id, on all cores but one.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { memory_kib: 19 * 1024, passes: 2, workers: (cores - 1).max(1), pending_max: 256 }
+    }
+}
+
+impl Default for ThrottleConfig {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(300),
+            per_account_and_address: 10,
+            per_account: 100,
+            per_address: 100,
+        }
+    }
+}
+
+impl AuthConfig {
+    /// Reads `KOKORO_JWT_SECRET` (required unless the store is embedded) and `RATE_LIMIT_PER_MINUTE`, of which 0 turns
+    /// the throttle off.
+    pub(super) fn from_env(env: &mut Environment, embedded: bool) -> Self {
+        let secret = match env.text("KOKORO_JWT_SECRET") {
+            Some(text) => {
+                let secret = Secret::new(text.into_bytes());
+                if secret.is_none() {
+                    env.problem(format!("KOKORO_JWT_SECRET is shorter than {} bytes", Secret::BYTES_MIN));
+                }
+                secret
+            }
+            None if embedded => None,
+            None => {
+                env.problem(format!(
+                    "KOKORO_JWT_SECRET is not set: with DYNAMODB_ENDPOINT or AWS_REGION it must be, to {} bytes or \
+                     more that every process of the platform shares",
+                    Secret::BYTES_MIN
+                ));
+                None
+            }
+        };
+        let limit = env.parsed("RATE_LIMIT_PER_MINUTE", |text| {
+            text.parse::<u32>().map(NonZeroU32::new).map_err(|_| "a whole number, 0 or more")
+        });
+        let unlimited = limit.is_some_and(|limit| limit.is_none());
+        Self {
+            secret,
+            passwords: PasswordConfig::default(),
+            throttle: (!unlimited).then(ThrottleConfig::default),
+            failure_floor: Duration::from_millis(500),
+        }
+    }
+}

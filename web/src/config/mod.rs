@@ -1,0 +1,148 @@
+//! Every setting, one struct for each concern. Each is read from the environment by its own `from_env`; tests build
+//! them by hand. Nothing here opens a file or a socket.
+
+mod auth;
+mod cors;
+mod environment;
+mod options;
+mod secret;
+mod server;
+mod store;
+mod variables;
+
+use chrono_tz::Tz;
+use engine::Clinic;
+
+pub use auth::{AuthConfig, PasswordConfig, ThrottleConfig};
+pub use cors::CorsConfig;
+pub use environment::{ConfigError, Environment};
+pub use options::Options;
+pub use secret::Secret;
+pub use server::ServerConfig;
+pub use store::{Place, StoreConfig};
+
+/// All that the program is told when it starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where and how it listens.
+    pub server: ServerConfig,
+    /// Tokens, passwords and the slowing of guesses.
+    pub auth: AuthConfig,
+    /// Where the data lives.
+    pub store: StoreConfig,
+    /// Which pages of other origins may call.
+    pub cors: CorsConfig,
+    /// Whose wall clock the slots are on.
+    pub clinic: Clinic,
+    /// Whether to fill an empty store with examples.
+    pub demo: bool,
+}
+
+impl Config {
+    /// Reads every setting, or says of each that cannot be understood what is wrong with it.
+    pub fn from_env(mut env: Environment) -> Result<Self, ConfigError> {
+        let store = StoreConfig::from_env(&mut env);
+        let config = Self {
+            server: ServerConfig::from_env(&mut env),
+            auth: AuthConfig::from_env(&mut env, store.place.is_embedded()),
+            cors: CorsConfig::from_env(&mut env),
+            clinic: clinic_from_env(&mut env),
+            demo: demo_from_env(&mut env, &store.place),
+            store,
+        };
+        for (name, what) in [
+            ("KOKORO_NODE_ADDRESS", "clusters of several nodes come later"),
+            ("KOKORO_STATIC_DIR", "serving a frontend comes later"),
+        ] {
+            if env.text(name).is_some() {
+                env.problem(format!("{name} is set, but this version does not support it: {what}"));
+            }
+        }
+        env.finish(config)
+    }
+}
+
+fn clinic_from_env(env: &mut Environment) -> Clinic {
+    let zone = env.parsed("CLINIC_TIME_ZONE", |text| {
+        text.parse::<Tz>().map_err(|_| "an IANA time zone such as Asia/Kolkata")
+    });
+    Clinic::new(zone.unwrap_or(Tz::Asia__Kolkata))
+}
+
+fn demo_from_env(env: &mut Environment, place: &Place) -> bool {
+    let demo = env.parsed("KOKORO_DEMO", yes_or_no).unwrap_or(false);
+    if demo && matches!(place, Place::Named { endpoint: None }) {
+        env.problem(
+            "KOKORO_DEMO creates accounts whose passwords everybody knows: it works in the embedded default or with \
+             DYNAMODB_ENDPOINT, not on AWS"
+                .to_owned(),
+        );
+    }
+    demo
+}
+
+fn yes_or_no(text: &str) -> Result<bool, &'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("true or false"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, String> {
+        Config::from_env(Environment::of(pairs)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_set_is_the_embedded_default() {
+        let config = read(&[]).unwrap();
+        assert!(matches!(config.store.place, Place::Folder(ref path) if path.ends_with("data")));
+        assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+        assert!(config.auth.secret.is_none() && !config.demo);
+    }
+
+    #[test]
+    fn an_empty_value_counts_as_unset() {
+        assert!(read(&[("CLINIC_TIME_ZONE", ""), ("KOKORO_JWT_SECRET", ""), ("AWS_REGION", "")]).is_ok());
+    }
+
+    #[test]
+    fn every_problem_gets_its_own_sentence_and_no_secret_is_shown() {
+        let error = read(&[
+            ("CLINIC_TIME_ZONE", "Mars/Olympus"),
+            ("KOKORO_LISTEN", "nowhere"),
+            ("KOKORO_JWT_SECRET", "hunter2"),
+            ("KOKORO_DEMO", "maybe"),
+            ("CORS_ALLOWED_ORIGINS", "*"),
+            ("TRUSTED_PROXIES", "10.0.0.0/40"),
+            ("RATE_LIMIT_PER_MINUTE", "-1"),
+            ("KOKORO_NODE_ADDRESS", "10.0.0.1:7000"),
+            ("DYNAMODB_ENDPOINT", "localhost"),
+            ("USERS_TABLE", "a b"),
+        ])
+        .unwrap_err();
+        assert_eq!(error.lines().count(), 10, "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn a_named_store_needs_a_secret() {
+        assert!(read(&[("AWS_REGION", "ap-south-1")]).unwrap_err().contains("KOKORO_JWT_SECRET"));
+        let secret = "0123456789abcdef0123456789abcdef";
+        let config = read(&[("AWS_REGION", "ap-south-1"), ("KOKORO_JWT_SECRET", secret)]).unwrap();
+        assert!(matches!(config.store.place, Place::Named { endpoint: None }));
+        assert!(!format!("{config:?}").contains(secret));
+    }
+
+    #[test]
+    fn examples_are_not_put_on_aws() {
+        let secret = ("KOKORO_JWT_SECRET", "0123456789abcdef0123456789abcdef");
+        let (demo, region) = (("KOKORO_DEMO", "1"), ("AWS_REGION", "ap-south-1"));
+        assert!(read(&[secret, demo, region]).unwrap_err().contains("KOKORO_DEMO"));
+        assert!(read(&[secret, demo, ("DYNAMODB_ENDPOINT", "http://127.0.0.1:8000")]).unwrap().demo);
+    }
+}

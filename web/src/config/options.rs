@@ -1,0 +1,48 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use super::environment::Environment;
+use super::variables;
+
+/// Doctor's appointments: five seats a slot, never a sixth.
+///
+/// Without any setting it keeps its data in ./data, in a store that it brings along, and listens on
+/// http://127.0.0.1:8080. What is set but cannot be understood is an error at start.
+#[derive(Debug, Parser)]
+#[command(name = "kokoro", version, about, max_term_width = 100)]
+pub struct Options {
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Folder of the embedded store
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Fill an empty store with a few doctors, slots and users, and print a session to try
+    #[arg(long)]
+    demo: bool,
+}
+
+impl Options {
+    /// Reads the command line of this process. Ends the process for `--help`, `--version` and what is unknown.
+    pub fn from_command_line() -> Self {
+        let matches =
+            Self::command().after_long_help(variables::help()).after_help(variables::help()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Lays the options over the environment.
+    pub fn lay_over(self, env: &mut Environment) {
+        if let Some(listen) = self.listen {
+            env.set("KOKORO_LISTEN", listen);
+        }
+        if let Some(folder) = self.data_dir {
+            env.set_path("KOKORO_DATA_DIR", folder);
+        }
+        if self.demo {
+            env.set("KOKORO_DEMO", "true".to_owned());
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Where and how the server listens, and every bound that keeps one client from taking it for itself.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::environment::Environment;
+
+/// The server's address and bounds.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Threads that serve requests.
+    pub workers: usize,
+    /// Connections that wait to be accepted.
+    pub backlog: u32,
+    /// Open connections for each worker.
+    pub connections_max: usize,
+    /// How long an idle connection stays open.
+    pub keep_alive: Duration,
+    /// How long a client may take to send a request's head.
+    pub head_timeout: Duration,
+    /// How long a client may take to send a request's body.
+    pub body_timeout: Duration,
+    /// The longest body, in bytes.
+    pub body_bytes_max: usize,
+    /// The longest head, in bytes: request line and headers together.
+    pub head_bytes_max: usize,
+    /// How long requests already on their way hear that the server is stopping before connections are closed.
+    pub stop_notice: Duration,
+    /// How long a stop waits for what is in flight.
+    pub stop_timeout: Duration,
+    /// How long a deposed process goes on saying so before it stops.
+    pub deposed_notice: Duration,
+    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            workers: std::thread::available_parallelism().map_or(2, usize::from),
+            backlog: 1024,
+            connections_max: 10_000,
+            keep_alive: Duration::from_secs(75),
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(20),
+            body_bytes_max: 64 * 1024,
+            head_bytes_max: 16 * 1024,
+            stop_notice: Duration::from_millis(200),
+            stop_timeout: Duration::from_secs(30),
+            deposed_notice: Duration::from_secs(2),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Reads `KOKORO_LISTEN` (default `127.0.0.1:8080`) and `TRUSTED_PROXIES` (default none).
+    pub(super) fn from_env(env: &mut Environment) -> Self {
+        let defaults = Self::default();
+        Self {
+            listen: env.parsed("KOKORO_LISTEN", address).unwrap_or(defaults.listen),
+            trusted_proxies: env.list("TRUSTED_PROXIES", network),
+            ..defaults
+        }
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    let resolved = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    resolved.ok_or("an address and a port such as 127.0.0.1:8080")
+}
+
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let single = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>().or_else(|_| single()).map_err(|_| "a network such as 10.0.0.0/8")
+}

@@ -1,0 +1,82 @@
+//! Where the data lives, and under which table names.
+
+use std::path::PathBuf;
+
+use actix_web::http::Uri;
+use persistence::TableNames;
+
+use super::environment::Environment;
+
+/// Which store, and the names of its tables.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Where it is.
+    pub place: Place,
+    /// What its tables are called.
+    pub tables: TableNames,
+}
+
+/// Where the data lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the embedded server, with its file in this folder.
+    Folder(PathBuf),
+    /// In the embedded server, gone when it stops (tests).
+    Memory,
+    /// In DynamoDB.
+    Named {
+        /// The server's URL; `None` leaves it to the region, which the SDK reads by itself.
+        endpoint: Option<String>,
+    },
+}
+
+impl Place {
+    /// Whether the program brings the store along.
+    pub const fn is_embedded(&self) -> bool {
+        matches!(self, Self::Folder(_) | Self::Memory)
+    }
+}
+
+impl StoreConfig {
+    /// Reads `DYNAMODB_ENDPOINT`, `AWS_REGION` or `AWS_DEFAULT_REGION`, `KOKORO_DATA_DIR` (default `./data`) and the
+    /// table names.
+    pub(super) fn from_env(env: &mut Environment) -> Self {
+        let endpoint = env.parsed("DYNAMODB_ENDPOINT", url);
+        let region = env.text("AWS_REGION").or_else(|| env.text("AWS_DEFAULT_REGION"));
+        let folder = env.text("KOKORO_DATA_DIR").unwrap_or_else(|| "./data".to_owned());
+        let place = match (endpoint, region) {
+            (None, None) => Place::Folder(folder.into()),
+            (endpoint, _) => Place::Named { endpoint },
+        };
+        Self { place, tables: tables_from_env(env) }
+    }
+}
+
+fn tables_from_env(env: &mut Environment) -> TableNames {
+    let mut tables = TableNames::default();
+    for (name, table) in [
+        ("USERS_TABLE", &mut tables.users),
+        ("DOCTORS_TABLE", &mut tables.doctors),
+        ("DOCTOR_AVAILABILITY_TABLE", &mut tables.availability),
+        ("DOCTOR_BOOKINGS_TABLE", &mut tables.bookings),
+    ] {
+        if let Some(value) = env.parsed(name, table_name) {
+            *table = value;
+        }
+    }
+    tables
+}
+
+fn table_name(text: &str) -> Result<String, &'static str> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let well_formed = (3..=255).contains(&text.len()) && text.bytes().all(allowed);
+    well_formed.then(|| text.to_owned()).ok_or("a table name: 3 to 255 letters, digits, '_', '.' or '-'")
+}
+
+fn url(text: &str) -> Result<String, &'static str> {
+    let expected = "a URL such as http://127.0.0.1:8000";
+    let uri: Uri = text.parse().map_err(|_| expected)?;
+    let is_url =
+        uri.scheme_str().is_some_and(|scheme| ["http", "https"].contains(&scheme)) && uri.host().is_some();
+    is_url.then(|| text.to_owned()).ok_or(expected)
+}

@@ -1,0 +1,109 @@
+//! The one table of environment variables: `--help` shows it, and no other variable is read.
+
+use std::fmt::Write;
+
+struct Variable {
+    name: &'static str,
+    option: Option<&'static str>,
+    default: &'static str,
+    meaning: &'static str,
+}
+
+const fn variable(name: &'static str, default: &'static str, meaning: &'static str) -> Variable {
+    Variable { name, option: None, default, meaning }
+}
+
+const fn option(
+    name: &'static str,
+    option: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Variable {
+    Variable { name, option: Some(option), default, meaning }
+}
+
+const VARIABLES: &[Variable] = &[
+    option(
+        "KOKORO_LISTEN",
+        "--listen",
+        "127.0.0.1:8080",
+        "Address and port to listen on; port 0 takes a free one, which the first line of output names.",
+    ),
+    option(
+        "KOKORO_DATA_DIR",
+        "--data-dir",
+        "./data",
+        "Folder of the embedded store and of the secret that was made up for it.",
+    ),
+    option(
+        "KOKORO_DEMO",
+        "--demo",
+        "off",
+        "Fill an empty store with three doctors, their slots and two users, and print a session to try. Not on AWS.",
+    ),
+    variable(
+        "KOKORO_JWT_SECRET",
+        "made and kept in the data folder when embedded, required otherwise",
+        "What session tokens are signed with: 32 bytes or more.",
+    ),
+    variable(
+        "AWS_REGION",
+        "none: embedded store",
+        "Use the DynamoDB of this AWS region, with credentials found the way AWS's own tools do. AWS_DEFAULT_REGION is its second name.",
+    ),
+    variable("AWS_DEFAULT_REGION", "none", "Counts where AWS_REGION is not set."),
+    variable("DYNAMODB_ENDPOINT", "none: embedded store", "Use the DynamoDB-compatible server at this URL."),
+    variable("USERS_TABLE", "Users", "Table of the patients' accounts."),
+    variable("DOCTORS_TABLE", "Doctors", "Table of the doctors' accounts and profiles."),
+    variable("DOCTOR_AVAILABILITY_TABLE", "DoctorAvailabilityTable", "Table of published slots."),
+    variable("DOCTOR_BOOKINGS_TABLE", "DoctorBookingsTable", "Table of bookings."),
+    variable("CLINIC_TIME_ZONE", "Asia/Kolkata", "IANA zone of the doctors' wall clock."),
+    variable(
+        "CORS_ALLOWED_ORIGINS",
+        "none",
+        "Comma-separated origins whose pages may call with the session cookie, such as https://clinic.example. '*' is refused.",
+    ),
+    variable(
+        "RATE_LIMIT_PER_MINUTE",
+        "600",
+        "0 turns off the slowing of failed log-ins (for load tests). The limit on all requests comes later.",
+    ),
+    variable(
+        "TRUSTED_PROXIES",
+        "none",
+        "Comma-separated networks whose X-Forwarded-For and X-Forwarded-Proto count.",
+    ),
+    variable(
+        "RUST_LOG",
+        "info",
+        "Which events are logged, to standard error; 'warn' leaves out the line for each request.",
+    ),
+];
+
+/// Variables of later versions: setting them is an error, and `--help` does not promise them.
+const LATER: &[&str] = &["KOKORO_NODE_ADDRESS", "KOKORO_STATIC_DIR"];
+
+/// Whether the program reads this variable.
+pub(super) fn is_known(name: &str) -> bool {
+    LATER.contains(&name) || VARIABLES.iter().any(|variable| variable.name == name)
+}
+
+/// What `--help` says below the options.
+pub(super) fn help() -> String {
+    let mut text = String::from(
+        "Environment variables (an option wins over its variable; an empty value counts as unset):\n",
+    );
+    for Variable { name, option, default, meaning } in VARIABLES {
+        let option = option.map(|option| format!(" (or {option})")).unwrap_or_default();
+        let _ = writeln!(text, "\n  {name}{option}\n      {meaning}\n      Default: {default}");
+    }
+    text.push_str(
+        "\nExit status:\n\
+         \x20  0  stopped by SIGTERM or SIGINT: everything in flight was stored and answered\n\
+         \x20  1  could not start, or failed while running; the reason is on standard error\n\
+         \x20  2  unknown option\n\
+         \x20  3  another process has taken over these tables; a supervisor must not restart this one\n\
+         \x20  78  a setting cannot be understood; nothing was started\n",
+    );
+    text
+}

@@ -1,0 +1,390 @@
+//! What a caller is told when the answer is no: problem details (RFC 9457). The only file that knows status codes.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use chrono::TimeDelta;
+use engine::store::LoadError;
+use engine::{EngineError, Rejection, Standing};
+use persistence::{AccountKind, AccountsError};
+use serde::Serialize;
+
+use crate::auth::TooMany;
+
+/// The content type of every failure.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Why a request was not done.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// No token, or one that is not ours or has expired.
+    Unauthenticated,
+    /// The caller may not do this, or not for somebody else.
+    Forbidden,
+    /// The body is no JSON, or cut short, or not UTF-8, or nested too deeply.
+    InvalidJson,
+    /// The content type is not JSON.
+    UnsupportedMediaType,
+    /// The body is longer than this many bytes.
+    BodyTooLarge(usize),
+    /// The body did not arrive in time.
+    BodyTooSlow,
+    /// The head is longer than this many bytes.
+    HeadTooLarge(usize),
+    /// JSON, but a value in it is not valid; the sentence names the field and repeats nothing of the value.
+    InvalidValue(Cow<'static, str>),
+    /// The rules of the calendar say no.
+    Rejected(Rejection),
+    /// An account of this kind has the e-mail address.
+    EmailTaken(AccountKind),
+    /// No such account, or a wrong password: nobody is told which.
+    InvalidCredentials,
+    /// Too many failed log-ins.
+    TooManyAttempts {
+        /// When the next one is let through, at the earliest.
+        retry_after: TimeDelta,
+    },
+    /// A queue is full; nothing happened.
+    Busy,
+    /// The store does not answer, or another node owns the doctor; nothing happened.
+    Unavailable,
+    /// It may have happened; a repeat tells.
+    OutcomeUnknown,
+    /// The server is stopping; nothing happened.
+    ShuttingDown,
+    /// The node cannot book.
+    NotReady(Standing),
+    /// No such path.
+    PathNotFound,
+    /// The path exists, but takes these methods only.
+    MethodNotAllowed(&'static str),
+    /// Something that the framework refuses by itself.
+    Refused(StatusCode),
+    /// A bug, or a store that answers what makes no sense. The cause is logged, never sent.
+    Internal(Box<dyn StdError + Send + Sync>),
+}
+
+/// What becomes of an error on the wire.
+struct Told {
+    status: StatusCode,
+    code: &'static str,
+    detail: Cow<'static, str>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+}
+
+impl ApiError {
+    /// A value that is not valid, in a sentence that names its field.
+    pub(crate) fn invalid(sentence: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidValue(sentence.into())
+    }
+
+    /// A bug, or a store that answers what makes no sense.
+    pub(crate) fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Internal(cause.into())
+    }
+
+    /// What is logged and never sent.
+    pub(crate) fn hidden_cause(&self) -> Option<&(dyn StdError + Send + Sync)> {
+        if let Self::Internal(cause) = self { Some(cause.as_ref()) } else { None }
+    }
+
+    /// The answer, naming the request.
+    pub(crate) fn respond(&self, request_id: Option<&str>) -> HttpResponse {
+        let Told { status, header, .. } = self.told();
+        let mut response = HttpResponse::build(status);
+        response.content_type(PROBLEM_JSON);
+        if let Some(header) = header {
+            response.insert_header(header);
+        }
+        if matches!(self, Self::ShuttingDown) {
+            response.force_close();
+        }
+        response.body(self.body(request_id))
+    }
+
+    /// The answer's body, naming the request.
+    pub(crate) fn body(&self, request_id: Option<&str>) -> Vec<u8> {
+        let Told { status, code, detail, .. } = self.told();
+        let problem = Problem {
+            // RFC 9457, 4.2.1: what `code` says is not said again in a URI.
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: &detail,
+            code,
+            request_id,
+        };
+        serde_json::to_vec(&problem).unwrap_or_default()
+    }
+
+    fn told(&self) -> Told {
+        use StatusCode as S;
+        match self {
+            Self::Unauthenticated => {
+                let header = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                Told::new(S::UNAUTHORIZED, "unauthenticated", "Please log in").with(header)
+            }
+            Self::Forbidden => Told::new(S::FORBIDDEN, "forbidden", "You may not do this"),
+            Self::InvalidJson => Told::new(S::BAD_REQUEST, "invalid_json", "The body is not valid JSON"),
+            Self::UnsupportedMediaType => Told::new(
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "The content type must be application/json",
+            ),
+            Self::BodyTooLarge(bytes) => Told::new(
+                S::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("The body is longer than {bytes} bytes"),
+            ),
+            Self::BodyTooSlow => {
+                Told::new(S::REQUEST_TIMEOUT, "body_too_slow", "The body did not arrive in time")
+            }
+            Self::HeadTooLarge(bytes) => Told::new(
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers_too_large",
+                format!("The headers are longer than {bytes} bytes"),
+            ),
+            Self::InvalidValue(sentence) => {
+                Told::new(S::UNPROCESSABLE_ENTITY, "invalid_value", sentence.clone())
+            }
+            Self::Rejected(rejection) => rejected(*rejection),
+            Self::EmailTaken(AccountKind::User) => {
+                Told::new(S::CONFLICT, "email_taken", "Email already exists")
+            }
+            Self::EmailTaken(AccountKind::Doctor) => {
+                Told::new(S::CONFLICT, "email_taken", "Email already registered")
+            }
+            Self::InvalidCredentials => {
+                let header = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                Told::new(S::UNAUTHORIZED, "invalid_credentials", "Invalid email or password").with(header)
+            }
+            Self::TooManyAttempts { retry_after } => {
+                let seconds = retry_after.num_seconds().max(0) + 1;
+                let detail = format!("Too many failed attempts. Please try again in {seconds} seconds");
+                Told::new(S::TOO_MANY_REQUESTS, "too_many_attempts", detail).retry_after(seconds)
+            }
+            Self::MethodNotAllowed(allowed) => {
+                let header = (ALLOW, HeaderValue::from_static(allowed));
+                let detail = format!("This path takes {allowed} only");
+                Told::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", detail).with(header)
+            }
+            Self::PathNotFound => Told::new(S::NOT_FOUND, "not_found", "There is nothing under this path"),
+            Self::Refused(status) => {
+                Told::new(*status, "refused", status.canonical_reason().unwrap_or("Refused"))
+            }
+            Self::Internal(_) => Told::new(
+                S::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something went wrong on our side. It may have been done: please look before you try again",
+            ),
+            Self::Busy
+            | Self::Unavailable
+            | Self::OutcomeUnknown
+            | Self::ShuttingDown
+            | Self::NotReady(_) => self.unavailable(),
+        }
+    }
+
+    /// The answers that say 503: each tells whether a retry is safe.
+    fn unavailable(&self) -> Told {
+        let told = |code, detail: &'static str| Told::new(StatusCode::SERVICE_UNAVAILABLE, code, detail);
+        match self {
+            Self::Busy => told("busy", "Too busy right now. Nothing was changed: it is safe to try again")
+                .retry_after(1),
+            Self::OutcomeUnknown => told(
+                "outcome_unknown",
+                "The outcome is unknown: it may have been done. The request may be repeated, which will tell",
+            ),
+            Self::ShuttingDown => {
+                told("shutting_down", "The server is stopping. Nothing was changed: it is safe to try again")
+                    .retry_after(1)
+            }
+            Self::NotReady(Standing::StoreSilent) => {
+                told("store_unreachable", "Not ready: the store does not answer").retry_after(1)
+            }
+            Self::NotReady(Standing::Deposed) => {
+                told("deposed", "Not ready: another process has taken over; this one is about to stop")
+            }
+            Self::NotReady(Standing::Serving | Standing::Stopping) => {
+                told("shutting_down", "Not ready: the server is stopping")
+            }
+            _ => told("unavailable", "Not available right now. Nothing was changed: it is safe to try again")
+                .retry_after(2),
+        }
+    }
+}
+
+fn rejected(rejection: Rejection) -> Told {
+    use StatusCode as S;
+    match rejection {
+        Rejection::DoctorNotFound => Told::new(S::NOT_FOUND, "doctor_not_found", "Doctor not found"),
+        Rejection::BookingNotFound => Told::new(S::NOT_FOUND, "booking_not_found", "Booking not found"),
+        Rejection::SlotFull => Told::new(S::CONFLICT, "slot_full", "Slot full"),
+        Rejection::AlreadyBooked => Told::new(S::CONFLICT, "already_booked", "User already booked"),
+        Rejection::SlotUnavailable => {
+            Told::new(S::CONFLICT, "slot_unavailable", "Selected slot is not available")
+        }
+        Rejection::OutsideWindow => Told::new(
+            S::UNPROCESSABLE_ENTITY,
+            "outside_booking_window",
+            "The date must lie from today to 15 days ahead",
+        ),
+        Rejection::SlotInPast => {
+            Told::new(S::UNPROCESSABLE_ENTITY, "slot_in_past", "This slot has already begun")
+        }
+    }
+}
+
+impl Told {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, detail: detail.into(), header: None }
+    }
+
+    fn with(self, header: (HeaderName, HeaderValue)) -> Self {
+        Self { header: Some(header), ..self }
+    }
+
+    fn retry_after(self, seconds: i64) -> Self {
+        self.with((RETRY_AFTER, HeaderValue::from(seconds)))
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.told().code)
+    }
+}
+
+impl StdError for ApiError {}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.told().status
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        self.respond(None)
+    }
+}
+
+/// An error that knows which request it belongs to, for where no response can be made of it yet.
+#[derive(Debug)]
+pub(crate) struct Identified {
+    pub(crate) error: ApiError,
+    pub(crate) request_id: String,
+}
+
+impl fmt::Display for Identified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl ResponseError for Identified {
+    fn status_code(&self) -> StatusCode {
+        self.error.status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        let mut response = self.error.respond(Some(&self.request_id));
+        if let Ok(id) = HeaderValue::from_str(&self.request_id) {
+            response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
+        }
+        response
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Rejected(rejection) => Self::Rejected(rejection),
+            EngineError::Busy => Self::Busy,
+            EngineError::Unavailable => Self::Unavailable,
+            EngineError::OutcomeUnknown => Self::OutcomeUnknown,
+        }
+    }
+}
+
+impl From<TooMany> for ApiError {
+    fn from(TooMany { retry_after }: TooMany) -> Self {
+        Self::TooManyAttempts { retry_after }
+    }
+}
+
+impl From<LoadError> for ApiError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Unavailable(_) => Self::Unavailable,
+            LoadError::Refused(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<AccountsError> for ApiError {
+    fn from(error: AccountsError) -> Self {
+        match error {
+            AccountsError::Unavailable(_) => Self::Unavailable,
+            AccountsError::Refused(_) => Self::internal(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(error: &ApiError) -> (u16, &'static str, bool) {
+        let told = error.told();
+        (told.status.as_u16(), told.code, matches!(told.header, Some((RETRY_AFTER, _))))
+    }
+
+    #[test]
+    fn a_rejection_keeps_the_status_and_text_of_the_contract() {
+        for (rejection, status, code, detail) in [
+            (Rejection::SlotFull, 409, "slot_full", "Slot full"),
+            (Rejection::AlreadyBooked, 409, "already_booked", "User already booked"),
+            (Rejection::SlotUnavailable, 409, "slot_unavailable", "Selected slot is not available"),
+            (Rejection::DoctorNotFound, 404, "doctor_not_found", "Doctor not found"),
+            (Rejection::BookingNotFound, 404, "booking_not_found", "Booking not found"),
+        ] {
+            let told = ApiError::from(EngineError::from(rejection)).told();
+            assert_eq!((told.status.as_u16(), told.code, &*told.detail), (status, code, detail));
+        }
+        assert_eq!(told(&ApiError::Rejected(Rejection::OutsideWindow)).0, 422);
+        assert_eq!(told(&ApiError::Rejected(Rejection::SlotInPast)).0, 422);
+    }
+
+    #[test]
+    fn a_503_says_whether_a_retry_is_safe() {
+        assert_eq!(told(&EngineError::Busy.into()), (503, "busy", true));
+        assert_eq!(told(&EngineError::Unavailable.into()), (503, "unavailable", true));
+        assert_eq!(told(&EngineError::OutcomeUnknown.into()), (503, "outcome_unknown", false));
+        for error in [ApiError::Busy, ApiError::Unavailable, ApiError::ShuttingDown] {
+            assert!(error.told().detail.contains("safe to try again"));
+        }
+        assert!(ApiError::OutcomeUnknown.told().detail.contains("may be repeated"));
+    }
+
+    #[test]
+    fn the_cause_of_an_internal_error_is_not_told() {
+        let error = ApiError::internal("table Users said ada@x.com");
+        assert!(!error.told().detail.contains("ada") && !error.to_string().contains("ada"));
+        assert!(error.hidden_cause().is_some());
+    }
+}

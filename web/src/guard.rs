@@ -1,0 +1,34 @@
+//! What is turned away before anybody looks at it.
+
+use actix_web::Error;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+
+use crate::error::ApiError;
+use crate::routes::{HEALTHZ, READYZ};
+use crate::state::AppState;
+
+/// Refuses heads that are too long, and new work while the server is stopping.
+pub(crate) async fn admit<B: MessageBody + 'static>(
+    app: Data<AppState>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let limit = app.server.head_bytes_max;
+    if head_bytes(&request) > limit {
+        return Ok(request.error_response(ApiError::HeadTooLarge(limit)));
+    }
+    if app.is_stopping() && ![HEALTHZ, READYZ].contains(&request.path()) {
+        return Ok(request.error_response(ApiError::ShuttingDown));
+    }
+    next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+}
+
+/// The request line and the headers as they came, give or take a few bytes.
+fn head_bytes(request: &ServiceRequest) -> usize {
+    let line = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    line + headers.sum::<usize>()
+}

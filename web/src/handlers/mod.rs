@@ -1,0 +1,55 @@
+//! One function for each call: parse, ask, render. Request and response bodies are on top of each file.
+
+pub(crate) mod auth;
+pub(crate) mod doctor_bookings;
+pub(crate) mod doctors_service;
+pub(crate) mod health;
+
+use chrono::NaiveDate;
+use engine::{DoctorId, SlotStart, UserId};
+
+use crate::error::ApiError;
+
+/// A date, `YYYY-MM-DD` and nothing else.
+fn parse_date(field: &str, text: &str) -> Result<NaiveDate, ApiError> {
+    let refusal = || ApiError::invalid(format!("'{field}' must be a date, YYYY-MM-DD"));
+    let plain = |(n, byte): (usize, u8)| if n == 4 || n == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+    if text.len() != 10 || !text.bytes().enumerate().all(plain) {
+        return Err(refusal());
+    }
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| refusal())
+}
+
+fn parse_start(field: &str, text: &str) -> Result<SlotStart, ApiError> {
+    SlotStart::parse(text).map_err(|error| ApiError::invalid(format!("'{field}' is not valid: {error}")))
+}
+
+fn parse_doctor(field: &str, text: &str) -> Result<DoctorId, ApiError> {
+    DoctorId::parse(text).map_err(|error| ApiError::invalid(format!("'{field}' {error}")))
+}
+
+fn parse_user(field: &str, text: &str) -> Result<UserId, ApiError> {
+    UserId::parse(text).map_err(|error| ApiError::invalid(format!("'{field}' {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_ten_characters_of_a_real_day() {
+        assert!(parse_date("date", "2028-02-29").is_ok());
+        for text in [
+            "2026-13-45",
+            "2026-02-29",
+            "2026-1-01",
+            "+026-01-01",
+            "2026-01-01 ",
+            "",
+            "２026-01-01",
+            "20260-1-01",
+        ] {
+            assert!(parse_date("date", text).is_err(), "{text}");
+        }
+    }
+}

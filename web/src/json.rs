@@ -1,0 +1,186 @@
+//! Bodies: read within bounds, checked step by step, so that the order of refusals is the contract's. The extractor
+//! answers 415, 413 and 400; the handler then checks who may do it (403) against the raw fields, and only then turns
+//! the fields into a request (422).
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::web::{Bytes, BytesMut};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// A body that is JSON, whatever it says.
+#[derive(Debug)]
+pub(crate) struct JsonBody(Value);
+
+/// The same for calls of which old clients send nothing at all: an empty body counts as `{}`.
+#[derive(Debug)]
+pub(crate) struct JsonBodyOrNothing(JsonBody);
+
+impl JsonBodyOrNothing {
+    /// The request that the fields make up.
+    pub(crate) fn parse<T: DeserializeOwned>(self) -> Result<T, ApiError> {
+        self.0.parse()
+    }
+}
+
+impl JsonBody {
+    /// A field's text, before anything is known to be valid; `None` when it is absent or no text.
+    pub(crate) fn raw(&self, field: &str) -> Option<&str> {
+        self.0.get(field)?.as_str()
+    }
+
+    /// The request that the fields make up.
+    pub(crate) fn parse<T: DeserializeOwned>(self) -> Result<T, ApiError> {
+        if !self.0.is_object() {
+            return Err(ApiError::invalid("The body must be a JSON object"));
+        }
+        serde_path_to_error::deserialize(self.0).map_err(|error| {
+            let path = error.path().to_string();
+            ApiError::invalid(explain(&path, &error.into_inner()))
+        })
+    }
+}
+
+/// Says which field is wrong, and nothing of what was in it.
+fn explain(path: &str, error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        Some(field) if path == "." => format!("'{field}' is missing"),
+        Some(field) => format!("'{path}.{field}' is missing"),
+        None => format!("'{path}' is not of the right type"),
+    }
+}
+
+impl FromRequest for JsonBody {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            require_json(&request)?;
+            decode(&read(&request, payload).await?)
+        })
+    }
+}
+
+impl FromRequest for JsonBodyOrNothing {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let bytes = read(&request, payload).await?;
+            if bytes.is_empty() {
+                return Ok(Self(JsonBody(Value::Object(serde_json::Map::new()))));
+            }
+            require_json(&request)?;
+            decode(&bytes).map(Self)
+        })
+    }
+}
+
+fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
+    let content_type = request.content_type().trim().to_ascii_lowercase();
+    let subtype = content_type.strip_prefix("application/").unwrap_or_default();
+    let is_json = subtype == "json" || subtype.ends_with("+json");
+    is_json.then_some(()).ok_or(ApiError::UnsupportedMediaType)
+}
+
+fn decode(bytes: &[u8]) -> Result<JsonBody, ApiError> {
+    serde_json::from_slice(bytes).map(JsonBody).map_err(|_| ApiError::InvalidJson)
+}
+
+/// Reads the body up to the limit; one that announces itself as longer is not read at all.
+async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
+    let server = &AppState::of(request)?.server;
+    let limit = server.body_bytes_max;
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(ApiError::BodyTooLarge(limit));
+    }
+    let whole = async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| match error {
+                PayloadError::Overflow => ApiError::BodyTooLarge(limit),
+                _ => ApiError::InvalidJson,
+            })?;
+            if body.len() + chunk.len() > limit {
+                return Err(ApiError::BodyTooLarge(limit));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    };
+    tokio::time::timeout(server.body_timeout, whole).await.unwrap_or(Err(ApiError::BodyTooSlow))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    struct Outer {
+        #[expect(dead_code, reason = "it is only parsed")]
+        name: String,
+        #[expect(dead_code, reason = "it is only parsed")]
+        list: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Inner {
+        #[expect(dead_code, reason = "it is only parsed")]
+        start: String,
+    }
+
+    fn refusal(body: &str) -> String {
+        match decode(body.as_bytes()).and_then(JsonBody::parse::<Outer>) {
+            Err(ApiError::InvalidValue(sentence)) => sentence.into_owned(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_field_and_repeats_no_value() {
+        assert_eq!(refusal("{}"), "'name' is missing");
+        assert_eq!(refusal(r#"{"name":7,"list":[]}"#), "'name' is not of the right type");
+        assert_eq!(refusal(r#"{"name":"ada","list":[{}]}"#), "'list[0].start' is missing");
+        assert_eq!(
+            refusal(r#"{"name":"ada","list":[{"start":"a"},{"start":{"secret":1}}]}"#),
+            "'list[1].start' is not of the right type"
+        );
+        for body in ["[]", "null", "7", "\"text\""] {
+            assert_eq!(refusal(body), "The body must be a JSON object");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_as_such() {
+        let deep = "[".repeat(10_000);
+        for body in ["", "{", "{\"a\":}", "nonsense", "{\"a\":1}x", &deep] {
+            assert!(matches!(decode(body.as_bytes()), Err(ApiError::InvalidJson)), "{body:.20}");
+        }
+        assert!(matches!(decode(b"{\"a\":\"\xff\"}"), Err(ApiError::InvalidJson)));
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_escapes_are_decoded() {
+        let body = decode(br#"{"name":"\u0905","list":[],"platform":"web"}"#).unwrap();
+        assert_eq!(body.raw("name"), Some("अ"));
+        assert!(body.parse::<Outer>().is_ok());
+    }
+}

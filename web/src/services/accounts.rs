@@ -1,0 +1,242 @@
+//! Signing up and logging in.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Clock, UserId};
+use persistence::{Account, AccountKind, AccountsError, CreateError, NewAccount};
+use tokio::time::Instant;
+
+use crate::auth::{Attempt, PasswordError, Passwords, Throttle, Verdict};
+use crate::config::AuthConfig;
+use crate::error::ApiError;
+
+/// The address under which visitors chat; nobody may own it.
+const VISITORS_ADDRESS: &str = "dummy_user@gmail.com";
+
+/// Accounts of patients and doctors.
+pub(crate) struct Accounts {
+    store: persistence::Accounts,
+    passwords: Passwords,
+    throttle: Option<Throttle>,
+    failure_floor: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a new account consists of; made by [`SignUp::check`] only.
+pub(crate) struct SignUp {
+    kind: AccountKind,
+    name: String,
+    /// As sent: an old account may have it in that case.
+    email: String,
+    stored_email: String,
+    password: String,
+    phone: String,
+    location: Option<String>,
+}
+
+/// What the public may know of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Person {
+    /// The name, as given.
+    pub(crate) name: String,
+    /// The address, as stored.
+    pub(crate) email: String,
+}
+
+impl SignUp {
+    /// Checks what a newcomer says. `name_field` is what the name is called in the body.
+    pub(crate) fn check(
+        kind: AccountKind,
+        (name_field, name): (&'static str, String),
+        email: &str,
+        password: String,
+        phone: String,
+        location: Option<String>,
+    ) -> Result<Self, ApiError> {
+        let refuse =
+            |refused: bool, sentence: String| if refused { Err(ApiError::invalid(sentence)) } else { Ok(()) };
+        let is_text =
+            |text: &str, max: usize| text.chars().count() <= max && !text.chars().any(char::is_control);
+        refuse(
+            name.trim().is_empty() || !is_text(&name, 100),
+            format!("'{name_field}' must have 1 to 100 characters and no control characters"),
+        )?;
+        parse_email(email)?;
+        // New accounts are stored lower-cased, and that spelling must be an address as well.
+        let stored_email = email.to_lowercase();
+        parse_email(&stored_email)?;
+        refuse(stored_email == VISITORS_ADDRESS, "'email' is reserved".to_owned())?;
+        refuse(
+            !(8..=128).contains(&password.chars().count()),
+            "'password' must have 8 to 128 characters".to_owned(),
+        )?;
+        let is_phone = (4..=20).contains(&phone.len())
+            && phone.bytes().all(|byte| byte.is_ascii_digit() || b" +-".contains(&byte));
+        refuse(!is_phone, "'phoneNumber' must be 4 to 20 digits, spaces, '+' or '-'".to_owned())?;
+        refuse(
+            location.as_deref().is_some_and(|location| !is_text(location, 200)),
+            "'location' must have at most 200 characters and no control characters".to_owned(),
+        )?;
+        Ok(Self { kind, name, email: email.to_owned(), stored_email, password, phone, location })
+    }
+}
+
+/// Checks an address; which kind of account it is for makes no difference.
+pub(crate) fn parse_email(text: &str) -> Result<UserId, ApiError> {
+    UserId::parse(text).map_err(|error| ApiError::invalid(format!("'email' {error}")))
+}
+
+impl Accounts {
+    /// Accounts in this store. Computes a password hash.
+    pub(crate) fn new(
+        store: persistence::Accounts,
+        config: &AuthConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, PasswordError> {
+        Ok(Self {
+            store,
+            passwords: Passwords::new(config.passwords)?,
+            throttle: config.throttle.map(Throttle::new),
+            failure_floor: config.failure_floor,
+            clock,
+        })
+    }
+
+    /// Whether somebody has this address.
+    pub(crate) async fn is_taken(&self, kind: AccountKind, email: &str) -> Result<bool, ApiError> {
+        Ok(self.store.find(kind, email).await?.is_some())
+    }
+
+    /// Creates an account. Of several at once for one address exactly one wins.
+    pub(crate) async fn sign_up(&self, new: SignUp) -> Result<Person, ApiError> {
+        let SignUp { kind, name, email, stored_email, password, phone: phone_number, location } = new;
+        // A look first: an address that is taken costs no hash.
+        if self.is_taken(kind, &email).await? {
+            return Err(ApiError::EmailTaken(kind));
+        }
+        let password_hash = self.passwords.hash(&password).await?;
+        let person = Person { name: name.clone(), email: stored_email };
+        let account = NewAccount { kind, email, name, password_hash, phone_number, location };
+        match self.store.create(account).await {
+            Ok(()) => Ok(person),
+            Err(CreateError::Taken) => Err(ApiError::EmailTaken(kind)),
+            Err(CreateError::Store(AccountsError::Unavailable(_))) => Err(ApiError::OutcomeUnknown),
+            Err(CreateError::Store(error @ AccountsError::Refused(_))) => Err(error.into()),
+        }
+    }
+
+    /// Whose account it is, if the password is right. What goes wrong otherwise takes the same time and says the same,
+    /// whether or not there is an account.
+    pub(crate) async fn log_in(
+        &self,
+        kind: AccountKind,
+        email: &str,
+        password: &str,
+        peer: IpAddr,
+    ) -> Result<Person, ApiError> {
+        let begun = Instant::now();
+        let attempt = match &self.throttle {
+            Some(throttle) => Some(throttle.admit(kind, email, peer, self.clock.now())?),
+            None => None,
+        };
+        match self.check(kind, email, password).await {
+            Ok(Some((account, verdict))) => {
+                attempt.into_iter().for_each(Attempt::succeeded);
+                if verdict == Verdict::RightButOld {
+                    self.renew_hash(kind, &account, password).await;
+                }
+                Ok(Person { name: account.name, email: account.email })
+            }
+            Ok(None) => {
+                tokio::time::sleep_until(begun + self.failure_floor).await;
+                Err(ApiError::InvalidCredentials)
+            }
+            Err(error) => {
+                attempt.into_iter().for_each(Attempt::withdrawn);
+                Err(error)
+            }
+        }
+    }
+
+    async fn check(
+        &self,
+        kind: AccountKind,
+        email: &str,
+        password: &str,
+    ) -> Result<Option<(Account, Verdict)>, ApiError> {
+        let account = self.store.find(kind, email).await?;
+        let stored = account.as_ref().and_then(|account| account.password_hash.as_deref());
+        let verdict = self.passwords.verify(password, stored).await?;
+        Ok(account.filter(|_| verdict != Verdict::Wrong).map(|account| (account, verdict)))
+    }
+
+    /// Replaces a hash of the old platform. If that fails, the next log-in tries again.
+    async fn renew_hash(&self, kind: AccountKind, account: &Account, password: &str) {
+        let Some(old) = account.password_hash.as_deref() else { return };
+        let renewed = match self.passwords.hash(password).await {
+            Ok(new) => {
+                let replaced = self.store.replace_password(kind, &account.email, old, &new).await;
+                replaced.map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = renewed {
+            tracing::warn!(error, "an old password hash was not replaced; the next log-in tries again");
+        }
+    }
+}
+
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => Self::Busy,
+            PasswordError::Failed(_) => Self::internal(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, email: &str, password: &str, phone: &str) -> Result<String, String> {
+        let name = ("username", name.to_owned());
+        SignUp::check(AccountKind::User, name, email, password.to_owned(), phone.to_owned(), None)
+            .map(|new| new.stored_email)
+            .map_err(|error| String::from_utf8(error.body(None)).unwrap())
+    }
+
+    #[test]
+    fn a_new_address_is_stored_in_lower_case() {
+        assert_eq!(check("Ada", "Ada@X.com", "12345678", "+91 98-76").as_deref(), Ok("ada@x.com"));
+    }
+
+    #[test]
+    fn names_are_welcome_in_every_script() {
+        for name in ["अनु", "李小龙", "Ólafur", "א", "👩‍⚕️ Zoë", &"న".repeat(100)] {
+            assert!(check(name, "a@x.com", "12345678", "1234").is_ok(), "{name}");
+        }
+        for name in ["", " ", "a\nb", "a\0", "\u{85}", &"x".repeat(101)] {
+            assert!(check(name, "a@x.com", "12345678", "1234").is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused_by_name_of_its_field() {
+        for (email, password, phone, field) in [
+            ("a#b@x.com", "12345678", "1234", "email"),
+            ("Dummy_User@gmail.com", "12345678", "1234", "email"),
+            ("a@x.com", "1234567", "1234", "password"),
+            ("a@x.com", &"x".repeat(129), "1234", "password"),
+            ("a@x.com", "12345678", "123", "phoneNumber"),
+            ("a@x.com", "12345678", "12a45", "phoneNumber"),
+            ("a@x.com", "12345678", "١٢٣٤", "phoneNumber"),
+        ] {
+            let refusal = check("Ada", email, password, phone).unwrap_err();
+            assert!(refusal.contains(&format!("'{field}'")), "{refusal}");
+        }
+        assert!(check("Ada", "a@x.com", &"अ".repeat(128), "1234").is_ok(), "characters, not bytes");
+    }
+}

@@ -1,0 +1,47 @@
+//! How a doctor is found: under the address as sent, then lower-cased. The spelling under which it is found is the
+//! identity that keys carry.
+
+use std::sync::Arc;
+
+use chrono::NaiveDate;
+use engine::{Answer, Command, DayView, Directory, DoctorId, EngineError, Rejection};
+
+const NOT_FOUND: EngineError = EngineError::Rejected(Rejection::DoctorNotFound);
+
+/// Has a command decided by a doctor, and says under which identity.
+pub(crate) async fn ask(
+    directory: &Directory,
+    as_sent: DoctorId,
+    command: Command,
+) -> Result<(DoctorId, Answer), EngineError> {
+    let Some(lower_cased) = lower_cased(&as_sent) else {
+        return directory.ask(&as_sent, command).await.map(|answer| (as_sent, answer));
+    };
+    match directory.ask(&as_sent, command.clone()).await {
+        Err(error) if error == NOT_FOUND => {
+            directory.ask(&lower_cased, command).await.map(|answer| (lower_cased, answer))
+        }
+        answer => answer.map(|answer| (as_sent, answer)),
+    }
+}
+
+/// What a doctor offers on a date.
+pub(crate) async fn available(
+    directory: &Directory,
+    as_sent: DoctorId,
+    date: NaiveDate,
+) -> Result<Arc<DayView>, EngineError> {
+    match directory.view(&as_sent, date).await {
+        Err(error) if error == NOT_FOUND => match lower_cased(&as_sent) {
+            Some(lower_cased) => directory.view(&lower_cased, date).await,
+            None => Err(error),
+        },
+        view => view,
+    }
+}
+
+/// The lower-cased address where it is another one.
+fn lower_cased(doctor: &DoctorId) -> Option<DoctorId> {
+    let lower_cased = doctor.as_str().to_lowercase();
+    if lower_cased == doctor.as_str() { None } else { DoctorId::parse(&lower_cased).ok() }
+}

@@ -1,0 +1,291 @@
+//! Puts the parts together, and takes them apart in reverse order: no new connections, requests answered, events
+//! committed, store stopped.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_cors::Cors;
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::http::Method;
+use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use actix_web::middleware::{Condition, from_fn};
+use actix_web::web::Data;
+use actix_web::{App, HttpServer};
+use anyhow::Context;
+use engine::{Chance, Clock, Directory, Engine, Parts, Placement, Standing, SystemChance, SystemClock};
+use persistence::{DataFolder, Dynamo, EmbeddedDynamo, Endpoint, Where};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::auth::Tokens;
+use crate::config::{Config, CorsConfig, Place, Secret, ServerConfig};
+use crate::services::{Accounts, fill_with_examples, has_examples};
+use crate::state::AppState;
+use crate::{guard, routes, secret_file, telemetry};
+
+/// Threads of the committer's lanes: two to four were fastest on the embedded store.
+const LANE_THREADS: usize = 2;
+
+/// What the program takes from the machine; tests give their own.
+pub struct Surroundings {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Random bits.
+    pub chance: Arc<dyn Chance>,
+    /// The engine's threads.
+    pub placement: Placement,
+}
+
+impl Surroundings {
+    /// The machine's own. Needs a running actix system.
+    pub fn of_this_machine() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            clock: Arc::new(SystemClock),
+            chance: Arc::new(SystemChance),
+            placement: Placement::threads((cores / 2).clamp(1, 2), LANE_THREADS),
+        }
+    }
+}
+
+/// The whole program, bound to its address and ready to serve.
+pub struct Application {
+    address: SocketAddr,
+    server: Server,
+    state: Data<AppState>,
+    engine: Engine,
+    dynamo: Dynamo,
+    embedded: Option<EmbeddedDynamo>,
+    examples: Option<String>,
+}
+
+/// The signals that ask the program to stop.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Catches them from here on.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Returns when one has come.
+    pub async fn received(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Why a program that ran has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to, and left nothing undone.
+    Stopped,
+    /// Another process has taken over its tables.
+    Deposed,
+}
+
+impl Application {
+    /// Starts the store and the engine, and takes the address: from here on connections are accepted, though not
+    /// served before [`Self::run_until_stopped`].
+    pub async fn build(config: Config, surroundings: Surroundings) -> anyhow::Result<Self> {
+        let Surroundings { clock, chance, placement } = surroundings;
+        let (embedded, endpoint) = store(&config.store.place)?;
+        let secret = match config.auth.secret.clone() {
+            Some(secret) => secret,
+            None => made_secret(&config.store.place)?,
+        };
+        let dynamo = Dynamo::connect(endpoint, config.store.tables.clone()).await?;
+        dynamo.create_missing_tables().await.context("the tables cannot be looked up or created")?;
+        let engine = Engine::start(Parts {
+            store: Arc::new(dynamo.bookings()),
+            fences: Arc::new(dynamo.fences()),
+            clock: Arc::clone(&clock),
+            chance: Arc::clone(&chance),
+            clinic: config.clinic,
+            placement,
+        });
+        let engine = engine.await.context("the tables cannot be taken over")?;
+        let state = Data::new(AppState {
+            server: config.server.clone(),
+            accounts: Accounts::new(dynamo.accounts(), &config.auth, Arc::clone(&clock))?,
+            clock,
+            chance,
+            clinic: config.clinic,
+            tokens: Tokens::new(&secret),
+            directory: engine.directory(),
+            user_bookings: dynamo.user_bookings(),
+            standing: engine.standing(),
+            stopping: AtomicBool::new(false),
+        });
+        let (address, server) = listen(&config.server, &config.cors, &state)?;
+        let mut application = Self { address, server, state, engine, dynamo, embedded, examples: None };
+        if config.demo {
+            application.examples = Some(application.demo().await?);
+        }
+        Ok(application)
+    }
+
+    /// Fills an empty store; leaves one alone that holds anything else than the examples.
+    async fn demo(&self) -> anyhow::Result<String> {
+        let tables = self.dynamo.tables();
+        for table in [&tables.users, &tables.doctors] {
+            let accounts = self.dynamo.client().scan().table_name(table).limit(1).send().await;
+            let is_empty = accounts.context("the store cannot be looked into")?.count() == 0;
+            if !is_empty && !has_examples(&self.state).await? {
+                anyhow::bail!(
+                    "--demo fills an empty store only, and this one has accounts: leave the option out"
+                );
+            }
+        }
+        let examples = fill_with_examples(&self.state, &self.url()).await;
+        examples.context("the examples cannot be put into the store")
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where a program on this machine finds it.
+    pub fn url(&self) -> String {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        format!("http://{address}")
+    }
+
+    /// What to try first: with `--demo` a session to paste into a shell.
+    pub fn first_steps(&self) -> String {
+        let url = self.url();
+        self.examples.clone().unwrap_or_else(|| {
+            format!(
+                "Is it ready: curl {url}/readyz\n\
+                 To see it at work, start it with --demo: that adds doctors, slots and users to an empty store, and \
+                 prints a session to try.\nAll settings: --help. Stop it with Ctrl-C or SIGTERM."
+            )
+        })
+    }
+
+    /// The tables, for tests that look into them.
+    pub const fn dynamo(&self) -> &Dynamo {
+        &self.dynamo
+    }
+
+    /// The live doctors, for tests that count them.
+    pub fn directory(&self) -> Directory {
+        self.engine.directory()
+    }
+
+    /// Serves until `stop` is done or another process takes over. Whatever has begun by then is stored and answered.
+    pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> anyhow::Result<Ended> {
+        let Self { server, state, engine, embedded, .. } = self;
+        let handle = server.handle();
+        let mut serving = actix_web::rt::spawn(server);
+        let mut standing = engine.standing();
+        let ended = tokio::select! {
+            () = stop => Ended::Stopped,
+            deposed = standing.wait_for(|standing| *standing == Standing::Deposed) => {
+                drop(deposed.context("the engine has ended by itself")?);
+                Ended::Deposed
+            }
+            outcome = &mut serving => {
+                outcome.context("the server has died")?.context("the server has failed")?;
+                anyhow::bail!("the server has ended by itself");
+            }
+        };
+        match ended {
+            Ended::Stopped => tracing::info!("stopping: no new work, finishing what has begun"),
+            Ended::Deposed => {
+                tracing::error!(
+                    "another process has taken over these tables: this one refuses to book and is about to stop"
+                );
+                tokio::time::sleep(state.server.deposed_notice).await;
+            }
+        }
+        let drained = tokio::time::timeout(state.server.stop_timeout, drain(&state, &handle, engine)).await;
+        if let Some(embedded) = embedded {
+            tokio::task::spawn_blocking(|| embedded.stop()).await.context("the embedded store has died")?;
+        }
+        drained.context("what was in flight did not finish in time")?;
+        tracing::info!("stopped");
+        Ok(ended)
+    }
+}
+
+async fn drain(state: &AppState, handle: &ServerHandle, engine: Engine) {
+    engine.announce_stop();
+    state.stopping.store(true, Ordering::Release);
+    // Requests already on their way hear why, instead of a closed connection.
+    tokio::time::sleep(state.server.stop_notice).await;
+    handle.stop(true).await;
+    engine.stop().await;
+}
+
+/// Locks the data folder and starts the embedded server, if that is where the data lives.
+fn store(place: &Place) -> anyhow::Result<(Option<EmbeddedDynamo>, Endpoint)> {
+    let place = match place {
+        Place::Folder(folder) => Where::File(DataFolder::lock(folder)?),
+        Place::Memory => Where::Memory,
+        Place::Named { endpoint: Some(url) } => return Ok((None, Endpoint::At(url.clone()))),
+        Place::Named { endpoint: None } => return Ok((None, Endpoint::Aws)),
+    };
+    let embedded = EmbeddedDynamo::start(place)?;
+    let endpoint = Endpoint::At(embedded.endpoint());
+    Ok((Some(embedded), endpoint))
+}
+
+fn made_secret(place: &Place) -> anyhow::Result<Secret> {
+    match place {
+        Place::Folder(folder) => Ok(secret_file::load_or_make(folder)?),
+        Place::Memory | Place::Named { .. } => {
+            Secret::new(secret_file::fresh().into_bytes()).context("a fresh secret is too short")
+        }
+    }
+}
+
+fn listen(
+    config: &ServerConfig,
+    cors: &CorsConfig,
+    state: &Data<AppState>,
+) -> anyhow::Result<(SocketAddr, Server)> {
+    let (cors, state) = (cors.clone(), state.clone());
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .configure(routes::all)
+            .wrap(from_fn(guard::admit))
+            .wrap(Condition::new(!cors.allowed_origins.is_empty(), policy(&cors)))
+            .wrap(from_fn(telemetry::observe))
+    });
+    let server = server
+        .workers(config.workers)
+        .backlog(config.backlog)
+        .max_connections(config.connections_max)
+        .keep_alive(config.keep_alive)
+        .client_request_timeout(config.head_timeout)
+        .shutdown_timeout(config.stop_timeout.as_secs())
+        .disable_signals()
+        .bind(config.listen)
+        .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let address = server.addrs().first().copied().context("the server listens nowhere")?;
+    Ok((address, server.run()))
+}
+
+/// Which pages of other origins may call: those named, with the session cookie.
+fn policy(config: &CorsConfig) -> Cors {
+    let cors =
+        config.allowed_origins.iter().fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
+    cors.allowed_methods([Method::GET, Method::POST])
+        .allowed_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE])
+        .allowed_header("Idempotency-Key")
+        .expose_headers(["X-Request-Id", "Retry-After"])
+        .supports_credentials()
+        .max_age(3600)
+}

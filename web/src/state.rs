@@ -1,0 +1,53 @@
+//! What every handler is given.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::HttpRequest;
+use actix_web::web::Data;
+use chrono::{DateTime, NaiveDate, Utc};
+use engine::{Chance, Clinic, Clock, Directory, Standing};
+use persistence::UserBookings;
+use tokio::sync::watch;
+
+use crate::auth::Tokens;
+use crate::config::ServerConfig;
+use crate::error::ApiError;
+use crate::services::Accounts;
+
+/// The parts that handlers, extractors and middleware share.
+pub(crate) struct AppState {
+    pub(crate) server: ServerConfig,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Arc<dyn Chance>,
+    pub(crate) clinic: Clinic,
+    pub(crate) tokens: Tokens,
+    pub(crate) accounts: Accounts,
+    pub(crate) directory: Directory,
+    pub(crate) user_bookings: UserBookings,
+    pub(crate) standing: watch::Receiver<Standing>,
+    pub(crate) stopping: AtomicBool,
+}
+
+impl AppState {
+    /// The state behind a request, for extractors.
+    pub(crate) fn of(request: &HttpRequest) -> Result<&Self, ApiError> {
+        let state = request.app_data::<Data<Self>>().map(|data| data.get_ref());
+        state.ok_or_else(|| ApiError::internal("the routes were given no state"))
+    }
+
+    /// The present instant.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// The clinic's civil date.
+    pub(crate) fn today(&self) -> NaiveDate {
+        self.clinic.today(self.now())
+    }
+
+    /// Whether new requests are turned away.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}

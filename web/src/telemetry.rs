@@ -1,0 +1,90 @@
+//! What can be seen from outside: a line for each request with its id, and its cause when something broke. Never an
+//! address, a name, a token or a body.
+
+use std::io::IsTerminal;
+use std::panic::AssertUnwindSafe;
+
+use actix_web::Error;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use futures::FutureExt;
+use tokio::time::Instant;
+use tracing::Instrument;
+use tracing_subscriber::EnvFilter;
+
+use crate::error::{ApiError, Identified, PROBLEM_JSON};
+use crate::state::AppState;
+
+/// The header that names the request in every answer.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Sends events to standard error, those that `filter` (`RUST_LOG`) lets through.
+pub fn install(filter: &str) -> Result<(), anyhow::Error> {
+    let filter = EnvFilter::try_new(filter)?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal());
+    subscriber.try_init().map_err(|error| anyhow::anyhow!(error))
+}
+
+/// Names the request, answers for what broke, and writes the line.
+pub(crate) async fn observe<B: MessageBody + 'static>(
+    app: Data<AppState>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let id = format!("{:032x}", app.chance.bits());
+    let (method, begun) = (request.method().clone(), Instant::now());
+    let span = tracing::info_span!("request", request.id = id);
+    let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone()).await;
+    let _entered = span.enter();
+    let failure = match outcome {
+        Ok(Ok(response)) => return Ok(finish(response, &id, &method, begun)),
+        Ok(Err(error)) => ApiError::internal(error.to_string()),
+        Err(_) => ApiError::internal("a handler panicked"),
+    };
+    log(&method, "unknown", 500, begun, Some(&failure));
+    Err(Identified { error: failure, request_id: id }.into())
+}
+
+/// Puts the request's id into the answer, and makes a problem of every failure that is none yet.
+fn finish<B: MessageBody + 'static>(
+    response: ServiceResponse<B>,
+    id: &str,
+    method: &Method,
+    begun: Instant,
+) -> ServiceResponse<BoxBody> {
+    let status = response.status();
+    let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
+    let own = response.response().error().and_then(|error| error.as_error::<ApiError>());
+    let foreign = (own.is_none() && (status.is_client_error() || status.is_server_error()))
+        .then(|| ApiError::Refused(status));
+    let error = own.or(foreign.as_ref());
+    log(method, &route, status.as_u16(), begun, error);
+    let problem = error.map(|error| error.body(Some(id)));
+    let is_problem = problem.is_some();
+    let mut response = response.map_body(|_, body| match problem {
+        Some(problem) => BoxBody::new(problem),
+        None => body.boxed(),
+    });
+    let headers = response.headers_mut();
+    if is_problem {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    }
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    response
+}
+
+fn log(method: &Method, route: &str, status: u16, begun: Instant, error: Option<&ApiError>) {
+    let duration_ms = begun.elapsed().as_secs_f64() * 1000.0;
+    if let Some(cause) = error.and_then(ApiError::hidden_cause) {
+        tracing::error!(http.route = route, cause = %cause, "a request broke");
+    }
+    let code = error.map(tracing::field::display);
+    tracing::info!(http.method = %method, http.route = route, http.status = status, code, duration_ms, "answered");
+}

@@ -115,7 +115,6 @@ impl Application {
             server: config.server.clone(),
             accounts: Accounts::new(dynamo.accounts(), &config.auth, Arc::clone(&clock))?,
             clock,
-            chance,
             clinic: config.clinic,
             tokens: Tokens::new(&secret),
             directory: engine.directory(),
@@ -123,7 +122,7 @@ impl Application {
             standing: engine.standing(),
             stopping: AtomicBool::new(false),
         });
-        let (address, server) = listen(&config.server, &config.cors, &state)?;
+        let (address, server) = listen(&config.server, &config.cors, &state, chance)?;
         let mut application = Self { address, server, state, engine, dynamo, embedded, examples: None };
         if config.demo {
             application.examples = Some(application.demo().await?);
@@ -254,11 +253,13 @@ fn listen(
     config: &ServerConfig,
     cors: &CorsConfig,
     state: &Data<AppState>,
+    chance: Arc<dyn Chance>,
 ) -> anyhow::Result<(SocketAddr, Server)> {
-    let (cors, state) = (cors.clone(), state.clone());
+    let (cors, state, chance) = (cors.clone(), state.clone(), Data::from(chance));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
+            .app_data(chance.clone())
             .configure(routes::all)
             .wrap(from_fn(guard::admit))
             .wrap(Condition::new(!cors.allowed_origins.is_empty(), policy(&cors)))

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::HttpRequest;
 use actix_web::web::Data;
 use chrono::{DateTime, NaiveDate, Utc};
-use engine::{Chance, Clinic, Clock, Directory, Standing};
+use engine::{Clinic, Clock, Directory, Standing};
 use persistence::UserBookings;
 use tokio::sync::watch;
 
@@ -19,7 +19,6 @@ use crate::services::Accounts;
 pub(crate) struct AppState {
     pub(crate) server: ServerConfig,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) chance: Arc<dyn Chance>,
     pub(crate) clinic: Clinic,
     pub(crate) tokens: Tokens,
     pub(crate) accounts: Accounts,

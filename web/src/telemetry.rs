@@ -11,20 +11,35 @@ use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use engine::Chance;
 use futures::FutureExt;
 use tokio::time::Instant;
 use tracing::Instrument;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::{ApiError, Identified, PROBLEM_JSON};
-use crate::state::AppState;
 
 /// The header that names the request in every answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Whose events never say more than this, whatever the filter: below it they quote whole requests, with all that is
+/// in them, or report as remarkable what is part of the plan.
+const QUIET: [&str; 7] = [
+    "actix_http=info",
+    "actix_server=warn",
+    "aws_config=warn",
+    "aws_runtime=warn",
+    "aws_sdk_dynamodb=warn",
+    "aws_smithy_runtime=warn",
+    "dynoxide=error",
+];
+
 /// Sends events to standard error, those that `filter` (`RUST_LOG`) lets through.
 pub fn install(filter: &str) -> Result<(), anyhow::Error> {
-    let filter = EnvFilter::try_new(filter)?;
+    let mut filter = EnvFilter::try_new(filter)?;
+    for directive in QUIET {
+        filter = filter.add_directive(directive.parse()?);
+    }
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal());
     subscriber.try_init().map_err(|error| anyhow::anyhow!(error))
@@ -32,11 +47,11 @@ pub fn install(filter: &str) -> Result<(), anyhow::Error> {
 
 /// Names the request, answers for what broke, and writes the line.
 pub(crate) async fn observe<B: MessageBody + 'static>(
-    app: Data<AppState>,
+    chance: Data<dyn Chance>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let id = format!("{:032x}", app.chance.bits());
+    let id = format!("{:032x}", chance.bits());
     let (method, begun) = (request.method().clone(), Instant::now());
     let span = tracing::info_span!("request", request.id = id);
     let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone()).await;
@@ -87,4 +102,50 @@ fn log(method: &Method, route: &str, status: u16, begun: Instant, error: Option<
     }
     let code = error.map(tracing::field::display);
     tracing::info!(http.method = %method, http.route = route, http.status = status, code, duration_ms, "answered");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, call_service, init_service, read_body_json, try_call_service};
+    use actix_web::web::get;
+    use actix_web::{App, HttpResponse};
+    use engine::SeededChance;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_panic_is_answered_as_a_problem_that_names_the_request() {
+        async fn broken() -> HttpResponse {
+            panic!("a bug")
+        }
+        let chance: Arc<dyn Chance> = Arc::new(SeededChance::new(1));
+        let app = App::new().app_data(Data::from(chance)).route("/", get().to(broken));
+        let app = init_service(app.wrap(from_fn(observe))).await;
+        let error = try_call_service(&app, TestRequest::get().uri("/").to_request()).await.err().unwrap();
+        let response = error.error_response();
+        assert_eq!(response.status(), 500);
+        let body = actix_web::body::to_bytes(response.into_body()).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["code"], "internal");
+        assert_eq!(body["request_id"].as_str().map(str::len), Some(32));
+    }
+
+    #[actix_web::test]
+    async fn what_the_framework_refuses_by_itself_becomes_a_problem_too() {
+        let chance: Arc<dyn Chance> = Arc::new(SeededChance::new(1));
+        let app = init_service(App::new().app_data(Data::from(chance)).wrap(from_fn(observe))).await;
+        let response = call_service(&app, TestRequest::get().uri("/").to_request()).await;
+        let header = |name: &str| response.headers().get(name).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(header("content-type"), PROBLEM_JSON);
+        let id = header("x-request-id");
+        let body: Value = read_body_json(response).await;
+        assert_eq!(
+            (&body["code"], body["request_id"].as_str()),
+            (&Value::from("refused"), Some(id.as_str()))
+        );
+    }
 }

@@ -1,0 +1,10 @@
+//! The real application over real HTTP, on the embedded server in memory and a clock that stands still.
+
+#![expect(clippy::unwrap_used, unreachable_pub, reason = "a test may panic, and nobody links it")]
+
+mod harness;
+
+mod auth;
+mod bad_input;
+mod bookings;
+mod permissions;

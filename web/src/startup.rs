@@ -2,7 +2,7 @@
 //! committed, store stopped.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +16,7 @@ use actix_web::{App, HttpServer};
 use anyhow::Context;
 use engine::{Chance, Clock, Directory, Engine, Parts, Placement, Standing, SystemChance, SystemClock};
 use persistence::{DataFolder, Dynamo, EmbeddedDynamo, Endpoint, Where};
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::auth::Tokens;
@@ -91,10 +92,13 @@ pub enum Ended {
 }
 
 impl Application {
-    /// Starts the store and the engine, and takes the address: from here on connections are accepted, though not
-    /// served before [`Self::run_until_stopped`].
+    /// Takes the address, then starts the store and the engine. Connections wait until [`Self::run_until_stopped`]
+    /// serves them. The address comes first, since starting the engine deposes whoever has these tables: a process
+    /// that could not listen must not do that.
     pub async fn build(config: Config, surroundings: Surroundings) -> anyhow::Result<Self> {
         let Surroundings { clock, chance, placement } = surroundings;
+        let listener =
+            bind(&config.server).with_context(|| format!("cannot listen on {}", config.server.listen))?;
         let (embedded, endpoint) = store(&config.store.place)?;
         let secret = match config.auth.secret.clone() {
             Some(secret) => secret,
@@ -102,6 +106,9 @@ impl Application {
         };
         let dynamo = Dynamo::connect(endpoint, config.store.tables.clone()).await?;
         dynamo.create_missing_tables().await.context("the tables cannot be looked up or created")?;
+        if config.demo {
+            refuse_examples_among_accounts(&dynamo).await?;
+        }
         let engine = Engine::start(Parts {
             store: Arc::new(dynamo.bookings()),
             fences: Arc::new(dynamo.fences()),
@@ -122,28 +129,14 @@ impl Application {
             standing: engine.standing(),
             stopping: AtomicBool::new(false),
         });
-        let (address, server) = listen(&config.server, &config.cors, &state, chance)?;
+        let address = listener.local_addr()?;
+        let server = server(&config.server, &config.cors, &state, chance, listener)?;
         let mut application = Self { address, server, state, engine, dynamo, embedded, examples: None };
         if config.demo {
-            application.examples = Some(application.demo().await?);
+            let examples = fill_with_examples(&application.state, &application.url()).await;
+            application.examples = Some(examples.context("the examples cannot be put into the store")?);
         }
         Ok(application)
-    }
-
-    /// Fills an empty store; leaves one alone that holds anything else than the examples.
-    async fn demo(&self) -> anyhow::Result<String> {
-        let tables = self.dynamo.tables();
-        for table in [&tables.users, &tables.doctors] {
-            let accounts = self.dynamo.client().scan().table_name(table).limit(1).send().await;
-            let is_empty = accounts.context("the store cannot be looked into")?.count() == 0;
-            if !is_empty && !has_examples(&self.state).await? {
-                anyhow::bail!(
-                    "--demo fills an empty store only, and this one has accounts: leave the option out"
-                );
-            }
-        }
-        let examples = fill_with_examples(&self.state, &self.url()).await;
-        examples.context("the examples cannot be put into the store")
     }
 
     /// Where it listens.
@@ -240,6 +233,20 @@ fn store(place: &Place) -> anyhow::Result<(Option<EmbeddedDynamo>, Endpoint)> {
     Ok((Some(embedded), endpoint))
 }
 
+/// The examples have passwords that everybody knows: they are for a store that holds nothing else.
+async fn refuse_examples_among_accounts(dynamo: &Dynamo) -> anyhow::Result<()> {
+    for table in [&dynamo.tables().users, &dynamo.tables().doctors] {
+        let accounts = dynamo.client().scan().table_name(table).limit(1).send().await;
+        let is_empty = accounts.context("the store cannot be looked into")?.count() == 0;
+        if !is_empty && !has_examples(&dynamo.accounts()).await? {
+            anyhow::bail!(
+                "--demo fills an empty store only, and this one has accounts: leave the option out"
+            );
+        }
+    }
+    Ok(())
+}
+
 fn made_secret(place: &Place) -> anyhow::Result<Secret> {
     match place {
         Place::Folder(folder) => Ok(secret_file::load_or_make(folder)?),
@@ -249,12 +256,21 @@ fn made_secret(place: &Place) -> anyhow::Result<Secret> {
     }
 }
 
-fn listen(
+fn bind(config: &ServerConfig) -> std::io::Result<TcpListener> {
+    let socket = if config.listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart must not wait for the last connections of its predecessor to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(config.listen)?;
+    socket.listen(config.backlog)?.into_std()
+}
+
+fn server(
     config: &ServerConfig,
     cors: &CorsConfig,
     state: &Data<AppState>,
     chance: Arc<dyn Chance>,
-) -> anyhow::Result<(SocketAddr, Server)> {
+    listener: TcpListener,
+) -> std::io::Result<Server> {
     let (cors, state, chance) = (cors.clone(), state.clone(), Data::from(chance));
     let server = HttpServer::new(move || {
         App::new()
@@ -267,16 +283,15 @@ fn listen(
     });
     let server = server
         .workers(config.workers)
-        .backlog(config.backlog)
         .max_connections(config.connections_max)
         .keep_alive(config.keep_alive)
+        .tcp_nodelay(true)
         .client_request_timeout(config.head_timeout)
-        .shutdown_timeout(config.stop_timeout.as_secs())
+        // Less than the whole stop may take: the rest is for what the engine has still to store.
+        .shutdown_timeout((config.stop_timeout * 2 / 3).as_secs())
         .disable_signals()
-        .bind(config.listen)
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let address = server.addrs().first().copied().context("the server listens nowhere")?;
-    Ok((address, server.run()))
+        .listen(listener)?;
+    Ok(server.run())
 }
 
 /// Which pages of other origins may call: those named, with the session cookie.

@@ -8,7 +8,7 @@ use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use engine::Chance;
@@ -86,6 +86,10 @@ fn finish<B: MessageBody + 'static>(
         None => body.boxed(),
     });
     let headers = response.headers_mut();
+    if !headers.contains_key(CACHE_CONTROL) {
+        // Answers hold tokens and medical appointments: no cache on the way keeps them.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     if is_problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     }

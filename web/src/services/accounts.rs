@@ -104,16 +104,11 @@ impl Accounts {
         })
     }
 
-    /// Whether somebody has this address.
-    pub(crate) async fn is_taken(&self, kind: AccountKind, email: &str) -> Result<bool, ApiError> {
-        Ok(self.store.find(kind, email).await?.is_some())
-    }
-
     /// Creates an account. Of several at once for one address exactly one wins.
     pub(crate) async fn sign_up(&self, new: SignUp) -> Result<Person, ApiError> {
         let SignUp { kind, name, email, stored_email, password, phone: phone_number, location } = new;
         // A look first: an address that is taken costs no hash.
-        if self.is_taken(kind, &email).await? {
+        if self.store.find(kind, &email).await?.is_some() {
             return Err(ApiError::EmailTaken(kind));
         }
         let password_hash = self.passwords.hash(&password).await?;

@@ -2,7 +2,7 @@
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 use engine::{Command, DoctorId, SlotSet, SlotSpan};
-use persistence::AccountKind;
+use persistence::{AccountKind, Accounts, AccountsError};
 
 use crate::error::ApiError;
 use crate::services::SignUp;
@@ -18,8 +18,8 @@ const USERS: [(&str, &str); 2] = [("Ada", "ada@example.com"), ("Ravi", "ravi@exa
 const HOURS: [(&str, &str); 2] = [("10:00", "13:00"), ("16:00", "19:00")];
 
 /// Whether the store has the examples already.
-pub(crate) async fn has_examples(app: &AppState) -> Result<bool, ApiError> {
-    app.accounts.is_taken(AccountKind::Doctor, DOCTORS[0].1).await
+pub(crate) async fn has_examples(accounts: &Accounts) -> Result<bool, AccountsError> {
+    Ok(accounts.find(AccountKind::Doctor, DOCTORS[0].1).await?.is_some())
 }
 
 /// Fills the store with three doctors, their slots and two users; leaves what is there already. Gives a session to

@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The file whose lock guards the folder. It stays behind, empty: the lock ends with the process, however that ends.
+/// The file whose lock guards the folder. It stays behind, empty: the lock ends with the process, however
+/// that ends.
 const LOCK_FILE: &str = "lock";
 
 /// Why a data folder cannot be used.
@@ -35,8 +36,8 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Makes the folder where it is missing, readable by its owner alone, and locks it. Fails at once when another
-    /// process has it. The rights of a folder that exists are left as they are.
+    /// Makes the folder where it is missing, readable by its owner alone, and locks it. Fails at once when
+    /// another process has it. The rights of a folder that exists are left as they are.
     pub fn lock(path: impl Into<PathBuf>) -> Result<Self, DataFolderError> {
         let folder = path.into();
         let refused = |source| DataFolderError::Refused { folder: folder.clone(), source };

@@ -1,16 +1,19 @@
 //! The DynamoDB of the default run: `dynoxide` on loopback, over SQLite, on threads of its own.
 //!
-//! **Durable.** SQLite's write-ahead log with `synchronous` at its default, FULL: the log is flushed to the disk before
-//! a commit returns, and so before the server answers (`tests/store/durability.rs` watches the flushes). Every thousand
-//! pages SQLite copies the log into the database, within the commit that crosses that mark.
+//! **Durable.** SQLite's write-ahead log with `synchronous` at its default, FULL: the log is flushed to the
+//! disk before a commit returns, and so before the server answers (`tests/store/durability.rs` watches the
+//! flushes). Every thousand pages SQLite copies the log into the database, within the commit that crosses
+//! that mark.
 //!
-//! **Not guarded.** The server checks that requests are signed but not by whom, and lets any web page read its answers
-//! (`Access-Control-Allow-Origin: *`). What keeps others out is that they don't know where it is: it listens on a random
-//! address of `127.0.0.0/8` where the system has them all, which no web page can guess. A program on the same machine can
-//! look it up; whoever shares the machine with strangers should use another DynamoDB.
+//! **Not guarded.** The server checks that requests are signed but not by whom, and lets any web page read
+//! its answers (`Access-Control-Allow-Origin: *`). What keeps others out is that they don't know where it is:
+//! it listens on a random address of `127.0.0.0/8` where the system has them all, which no web page can
+//! guess. A program on the same machine can look it up; whoever shares the machine with strangers should use
+//! another DynamoDB.
 //!
-//! **Remembers every token.** The server keeps each request token for ten minutes, with a size for each action, and looks
-//! through all of them at each transaction: under hours of heavy load that costs it memory and time.
+//! **Remembers every token.** The server keeps each request token for ten minutes, with a size for each
+//! action, and looks through all of them at each transaction: under hours of heavy load that costs it memory
+//! and time.
 
 use std::fs;
 use std::io;
@@ -21,7 +24,6 @@ use std::time::Duration;
 
 use dynoxide::Database;
 use engine::chance::{Chance, SystemChance};
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -33,8 +35,10 @@ const DATABASE_FILE: &str = "dynamodb.sqlite";
 const COMPANIONS: [&str; 2] = ["dynamodb.sqlite-wal", "dynamodb.sqlite-shm"];
 /// What a companion of a lost database is renamed to.
 const ORPHANED: &str = "orphaned";
-/// Threads that parse and answer; the database itself serves one request at a time.
-const SERVER_THREADS: usize = 2;
+/// Threads that parse and answer, each with an event loop and connections of its own: the server blocks its thread
+/// while the disk is busy, and a runtime of several threads may then leave new requests unread. The database itself
+/// serves one request at a time.
+const SERVER_THREADS: usize = 4;
 /// How often items whose time has come are deleted.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How long running requests may take once the server is to stop.
@@ -65,7 +69,7 @@ pub struct EmbeddedDynamo {
     address: SocketAddr,
     database: Database,
     stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     _folder: Option<DataFolder>,
 }
 
@@ -78,18 +82,28 @@ impl EmbeddedDynamo {
         };
         let listener = listen()?;
         listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(SERVER_THREADS)
-            .thread_name("embedded-dynamo")
-            .enable_all()
-            .build()?;
         let (stop, stopping) = watch::channel(false);
-        let served = database.clone();
-        let thread = std::thread::Builder::new()
-            .name("embedded-dynamo".to_owned())
-            .spawn(move || run(&runtime, listener, served, stopping))?;
-        Ok(Self { address, database, stop, thread: Some(thread), _folder: folder })
+        // From here on a failure drops the server, which stops the threads that run already.
+        let mut server =
+            Self { address: listener.local_addr()?, database, stop, threads: Vec::new(), _folder: folder };
+        for number in 0..SERVER_THREADS {
+            let listener = listener.try_clone()?;
+            let (database, stopping) = (server.database.clone(), stopping.clone());
+            server.spawn(format!("dynamo-{number}"), move || serve(listener, database, stopping))?;
+        }
+        let database = server.database.clone();
+        server.spawn("dynamo-sweep".to_owned(), move || sweep_regularly(database, stopping))?;
+        Ok(server)
+    }
+
+    fn spawn<F>(&mut self, name: String, work: impl FnOnce() -> F + Send + 'static) -> io::Result<()>
+    where
+        F: Future<Output = ()>,
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name(name).spawn(move || runtime.block_on(work()))?;
+        self.threads.push(thread);
+        Ok(())
     }
 
     /// The address to give to [`crate::Endpoint::At`].
@@ -97,13 +111,14 @@ impl EmbeddedDynamo {
         format!("http://{}", self.address)
     }
 
-    /// Deletes items whose time to live has passed and says how many; the server does so every minute by itself.
-    /// Blocks; requests get their turn in between.
+    /// Deletes items whose time to live has passed and says how many; the server does so every minute by
+    /// itself. Blocks; requests get their turn in between.
     pub fn sweep(&self) -> Result<usize, EmbeddedError> {
         self.database.sweep_ttl().map_err(database_error)
     }
 
-    /// Stops accepting, lets running requests finish for a few seconds, and closes the file. Blocks meanwhile.
+    /// Stops accepting, lets running requests finish for a few seconds, and closes the file. Blocks
+    /// meanwhile.
     pub fn stop(self) {
         drop(self);
     }
@@ -112,57 +127,56 @@ impl EmbeddedDynamo {
 impl Drop for EmbeddedDynamo {
     fn drop(&mut self) {
         self.stop.send_replace(true);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the embedded DynamoDB's thread died");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the embedded DynamoDB died");
+            }
         }
     }
 }
 
-/// Serves until told to stop; all threads are gone when it returns, but for what takes longer than [`DRAIN`].
-fn run(runtime: &Runtime, listener: TcpListener, database: Database, stopping: watch::Receiver<bool>) {
-    runtime.block_on(async move {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => return tracing::error!(%error, "the embedded DynamoDB cannot listen"),
-        };
-        let server =
-            dynoxide::server::serve_with_shutdown(listener, database.clone(), stopped(stopping.clone()));
-        let drained = async {
-            stopped(stopping).await;
-            tokio::time::sleep(DRAIN).await;
-        };
+/// Serves until told to stop, and then for [`DRAIN`] at most.
+async fn serve(listener: TcpListener, database: Database, stopping: watch::Receiver<bool>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the embedded DynamoDB cannot listen"),
+    };
+    let server = dynoxide::server::serve_with_shutdown(listener, database, stopped(stopping.clone()));
+    let drained = async {
+        stopped(stopping).await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        outcome = server => if let Err(error) = outcome {
+            tracing::error!(error, "the embedded DynamoDB stopped serving");
+        },
+        () = drained => tracing::warn!("the embedded DynamoDB stopped before every request was done"),
+    }
+}
+
+/// Deletes what has expired, now and every minute, until told to stop. Blocks its thread meanwhile.
+async fn sweep_regularly(database: Database, stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let stopped = stopped(stopping);
+    tokio::pin!(stopped);
+    loop {
         tokio::select! {
-            outcome = server => if let Err(error) = outcome {
-                tracing::error!(error, "the embedded DynamoDB stopped serving");
-            },
-            () = sweep_regularly(database) => {}
-            () = drained => tracing::warn!("the embedded DynamoDB stopped before every request was done"),
+            () = &mut stopped => return,
+            _ = ticks.tick() => {}
         }
-    });
+        match database.sweep_ttl() {
+            Ok(0) => {}
+            Ok(items) => tracing::info!(items, "expired items deleted"),
+            Err(error) => tracing::warn!(%error, "expired items could not be deleted"),
+        }
+    }
 }
 
 /// Returns when the server is to stop, or nobody is left who could say so.
 async fn stopped(mut stopping: watch::Receiver<bool>) {
     // An error means that the sender is gone, which is as good as its word.
     let _ = stopping.wait_for(|stop| *stop).await;
-}
-
-/// Deletes what has expired, now and every minute. Never returns.
-async fn sweep_regularly(database: Database) {
-    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let database = database.clone();
-        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(items)) => tracing::info!(items, "expired items deleted"),
-            Ok(Err(error)) => tracing::warn!(%error, "expired items could not be deleted"),
-            Err(error) => tracing::error!(%error, "the sweep for expired items died"),
-        }
-    }
 }
 
 /// Opens the database file, made readable by its owner alone; SQLite gives its companions the same rights.

@@ -1,5 +1,5 @@
-//! The definitions of every table, as data, and their creation where they are missing. A table that is present is left
-//! as it is: it may be the old platform's, with rows in it.
+//! The definitions of every table, as data, and their creation where they are missing. A table that is
+//! present is left as it is: it may be the old platform's, with rows in it.
 
 use std::time::Duration;
 
@@ -158,8 +158,8 @@ impl KeyDefinition {
             .collect()
     }
 
-    /// Whether a stored key is this one. Only names and order can differ unnoticed; a type cannot, for then no request
-    /// of ours would be well-formed.
+    /// Whether a stored key is this one. Only names and order can differ unnoticed; a type cannot, for then
+    /// no request of ours would be well-formed.
     fn is(self, stored: &[KeySchemaElement]) -> bool {
         let stored = stored.iter().map(|element| (element.attribute_name(), element.key_type().clone()));
         stored.eq(self.attributes().map(|(attribute, kind)| (attribute.name(), kind)))
@@ -195,9 +195,9 @@ pub fn definitions(names: &TableNames) -> [TableDefinition; 7] {
 }
 
 impl Dynamo {
-    /// Makes every table that is missing and waits until all are active, for a minute at most. Tables that exist are
-    /// left alone; it is an error when the key of one, or of an index that it needs, differs from what the engine
-    /// expects. Safe to run on several nodes at once.
+    /// Makes every table that is missing and waits until all are active, for a minute at most. Tables that
+    /// exist are left alone; it is an error when the key of one, or of an index that it needs, differs from
+    /// what the engine expects. Safe to run on several nodes at once.
     pub async fn create_missing_tables(&self) -> Result<(), TablesError> {
         let definitions = definitions(self.tables());
         try_join_all(definitions.iter().map(|definition| self.create_if_missing(definition))).await?;
@@ -300,7 +300,8 @@ impl Dynamo {
         }
     }
 
-    /// Says so when rows of a table that we did not make will stay for ever. Not an error: it is its owner's choice.
+    /// Says so when rows of a table that we did not make will stay for ever. Not an error: it is its owner's
+    /// choice.
     async fn report_missing_time_to_live(&self, definition: &TableDefinition) {
         if definition.time_to_live.is_none() {
             return;

@@ -127,8 +127,8 @@ impl Accounts {
         Self { dynamo }
     }
 
-    /// Finds an account by its address as sent, then by the lower-cased address: old rows kept the case that they came
-    /// in. Reads are strongly consistent.
+    /// Finds an account by its address as sent, then by the lower-cased address: old rows kept the case that
+    /// they came in. Reads are strongly consistent.
     pub async fn find(&self, kind: AccountKind, email: &str) -> Result<Option<Account>, AccountsError> {
         if let Some(account) = self.get(kind, email).await? {
             return Ok(Some(account));
@@ -137,11 +137,11 @@ impl Accounts {
         if stored == email { Ok(None) } else { self.get(kind, &stored).await }
     }
 
-    /// Creates an account under the lower-cased address, unless that or the address as sent is taken. Of several
-    /// sign-ups at once for one address exactly one wins.
+    /// Creates an account under the lower-cased address, unless that or the address as sent is taken. Of
+    /// several sign-ups at once for one address exactly one wins.
     ///
-    /// The put is repeated by the SDK after a time-out or a broken connection. That is safe: a repeat that finds the
-    /// address taken looks whether it was its own earlier attempt that took it.
+    /// The put is repeated by the SDK after a time-out or a broken connection. That is safe: a repeat that
+    /// finds the address taken looks whether it was its own earlier attempt that took it.
     pub async fn create(&self, account: NewAccount) -> Result<(), CreateError> {
         let stored = stored_spelling(&account.email);
         if stored != account.email && self.get(account.kind, &account.email).await?.is_some() {
@@ -168,8 +168,8 @@ impl Accounts {
         }
     }
 
-    /// Replaces a password's hash if it is still the one that was checked; says whether it was. For a better hash of
-    /// the same password, so losing a race costs nothing.
+    /// Replaces a password's hash if it is still the one that was checked; says whether it was. For a better
+    /// hash of the same password, so losing a race costs nothing.
     pub async fn replace_password(
         &self,
         kind: AccountKind,

@@ -1,4 +1,5 @@
-//! How DynamoDB is reached. The HTTP client is built here, with ring for TLS and plain HTTP where the address says so.
+//! How DynamoDB is reached. The HTTP client is built here, with ring for TLS and plain HTTP where the address
+//! says so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +39,8 @@ const _: () = assert!(READ_ATTEMPT_TIMEOUT.as_millis() < STORE_SILENT_MAX.as_mil
 /// Where DynamoDB is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// At this address: the embedded server, an emulator, a private gateway. Region and credentials are those of the
-    /// `AWS_*` environment variables, or made up where it has none.
+    /// At this address: the embedded server, an emulator, a private gateway. Region and credentials are those
+    /// of the `AWS_*` environment variables, or made up where it has none.
     At(String),
     /// In AWS, as the SDK's own configuration says: region, credentials chain, `AWS_ENDPOINT_URL_DYNAMODB`.
     Aws,
@@ -60,7 +61,8 @@ pub enum ConnectError {
 }
 
 impl Dynamo {
-    /// Prepares clients for `endpoint`; the first request connects. Fails when the configuration makes no sense.
+    /// Prepares clients for `endpoint`; the first request connects. Fails when the configuration makes no
+    /// sense.
     pub async fn connect(endpoint: Endpoint, tables: TableNames) -> Result<Self, ConnectError> {
         let config = match endpoint {
             Endpoint::At(address) => at(address).await?,

@@ -1,8 +1,8 @@
-//! What a failed request means: did anything happen, and may it be asked again? One exhaustive classification, from
-//! which each kind of request makes its own error.
+//! What a failed request means: did anything happen, and may it be asked again? One exhaustive
+//! classification, from which each kind of request makes its own error.
 //!
-//! Texts carry the store's error code, and its message only where that cannot quote an item: messages of validation
-//! repeat what was sent, and keys are e-mail addresses.
+//! Texts carry the store's error code, and its message only where that cannot quote an item: messages of
+//! validation repeat what was sent, and keys are e-mail addresses.
 
 use std::error::Error;
 
@@ -52,8 +52,8 @@ impl Failure {
         }
     }
 
-    /// Classifies an answer by its status and error code (DynamoDB developer guide, "Error handling with DynamoDB",
-    /// and the API reference's "Common errors").
+    /// Classifies an answer by its status and error code (DynamoDB developer guide, "Error handling with
+    /// DynamoDB", and the API reference's "Common errors").
     fn answered(status: u16, code: Option<&str>, message: Option<&str>) -> Self {
         let code = code.unwrap_or("no code");
         let text = format!("{code}, status {status}");
@@ -142,8 +142,8 @@ where
     Failure::of(&error).into_load_error()
 }
 
-/// Whether not a byte of the request can have left: no connection could be made (refused, unresolved, timed out, its
-/// TLS handshake failed), or there were no credentials to sign it with.
+/// Whether not a byte of the request can have left: no connection could be made (refused, unresolved, timed
+/// out, its TLS handshake failed), or there were no credentials to sign it with.
 fn never_sent(error: &(dyn Error + 'static)) -> bool {
     sources(error).any(|source| {
         source.downcast_ref::<ClientError>().is_some_and(ClientError::is_connect)

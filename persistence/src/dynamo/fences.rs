@@ -17,7 +17,8 @@ use super::error::{Failure, load_error};
 use super::items::{Item, fence_attributes, number, read_fence, text};
 use super::{Dynamo, keys};
 
-/// Requests that reading all fences may take: the store may answer a part and leave the rest to be asked for again.
+/// Requests that reading all fences may take: the store may answer a part and leave the rest to be asked for
+/// again.
 const READ_PARTS_MAX: usize = 8;
 /// Keys in one `BatchGetItem` (API reference).
 const BATCH_GET_MAX: u16 = 100;

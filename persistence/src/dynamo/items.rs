@@ -1,5 +1,5 @@
-//! Items to values and back. What cannot be read is reported without its key, for keys are e-mail addresses, and left
-//! as it is.
+//! Items to values and back. What cannot be read is reported without its key, for keys are e-mail addresses,
+//! and left as it is.
 
 use std::collections::HashMap;
 
@@ -149,7 +149,7 @@ pub(super) fn read_fence(item: &Item) -> Result<Fence, String> {
         number_of(item, keys::RANGES).ok_or_else(|| format!("{partition} has no number of ranges"))?;
     if ranges != RANGES {
         return Err(format!(
-            "the table's doctors are cut into {ranges} ranges, this program's into {RANGES}: a doctor would have two owners"
+            "the doctors are cut into {ranges} ranges there and into {RANGES} here: one would have two owners"
         ));
     }
     let epoch = number_of(item, keys::EPOCH).and_then(FencingEpoch::from_stored);

@@ -1,6 +1,6 @@
 //! DynamoDB: one file per hop. [`bookings`] and [`fences`] implement the engine's traits, [`accounts`] and
-//! [`user_bookings`] are called by `web`; [`keys`], [`items`] and [`transact`] know how rows look, [`error`] what a
-//! failure means.
+//! [`user_bookings`] are called by `web`; [`keys`], [`items`] and [`transact`] know how rows look, [`error`]
+//! what a failure means.
 
 mod accounts;
 mod bookings;

@@ -47,8 +47,8 @@ impl Plan {
 }
 
 impl Shape {
-    /// Gives each fence and event the worst reason of its actions; `None` when there are not as many reasons as
-    /// actions.
+    /// Gives each fence and event the worst reason of its actions; `None` when there are not as many reasons
+    /// as actions.
     pub(super) fn attribute(&self, reasons: &[CancellationReason]) -> Option<Reasons> {
         let (checks, mut rest) = reasons.split_at_checked(self.checks)?;
         let mut events = Vec::with_capacity(self.events.len());
@@ -98,7 +98,8 @@ fn push_event(
     Ok(())
 }
 
-/// The item that is in the way comes back with the failure, so that our own earlier success can be told from it.
+/// The item that is in the way comes back with the failure, so that our own earlier success can be told from
+/// it.
 fn put_booking(tables: &TableNames, item: Item) -> Result<Put, BuildError> {
     Put::builder()
         .table_name(&tables.bookings)
@@ -128,8 +129,8 @@ fn put_schedule(tables: &TableNames, partition: String, row: ScheduleRow) -> Res
     Put::builder().table_name(&tables.availability).set_item(Some(schedule_item(partition, row))).build()
 }
 
-/// Codes: API reference, `TransactWriteItems`, "`TransactionCanceledException`". One that is not listed there is taken
-/// as nobody's fault: the others are sent again, a bounded number of times.
+/// Codes: API reference, `TransactWriteItems`, "`TransactionCanceledException`". One that is not listed there
+/// is taken as nobody's fault: the others are sent again, a bounded number of times.
 fn reason_of(reason: &CancellationReason) -> Reason {
     match reason.code() {
         None | Some("None") => Reason::Innocent,
@@ -143,7 +144,8 @@ fn reason_of(reason: &CancellationReason) -> Reason {
     }
 }
 
-/// Which of two reasons of one event decides: what can never succeed, then what did not hold, then what may pass.
+/// Which of two reasons of one event decides: what can never succeed, then what did not hold, then what may
+/// pass.
 const fn severity(reason: &Reason) -> u8 {
     match reason {
         Reason::Innocent => 0,

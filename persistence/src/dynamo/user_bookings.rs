@@ -1,4 +1,5 @@
-//! Stored bookings as lists: a user's through the index, a doctor's date by date. For showing, never for deciding.
+//! Stored bookings as lists: a user's through the index, a doctor's date by date. For showing, never for
+//! deciding.
 
 use chrono::NaiveDate;
 use engine::calendar::DateSpelling;
@@ -53,9 +54,10 @@ impl UserBookings {
         Self { dynamo }
     }
 
-    /// A user's bookings from `since` on, by date and start. Reads the whole of the user's partition in the index, for
-    /// its order is the time of day; the index lags behind the table. Rows whose date cannot be read are reported and
-    /// left out. Fails rather than truncates when the user has more rows than 32 megabytes hold.
+    /// A user's bookings from `since` on, by date and start. Reads the whole of the user's partition in the
+    /// index, for its order is the time of day; the index lags behind the table. Rows whose date cannot be
+    /// read are reported and left out. Fails rather than truncates when the user has more rows than 32
+    /// megabytes hold.
     pub async fn of_user(&self, user: &UserId, since: NaiveDate) -> Result<Vec<BookingRow>, LoadError> {
         let table = &self.dynamo.tables.bookings;
         let query = self
@@ -71,8 +73,8 @@ impl UserBookings {
         Ok(sorted(rows.filter(|row| row.day >= since).collect()))
     }
 
-    /// A doctor's bookings from one date to another, both included, by date and start, strongly consistent. Refused
-    /// for more than [`LISTED_DATES_MAX`] dates.
+    /// A doctor's bookings from one date to another, both included, by date and start, strongly consistent.
+    /// Refused for more than [`LISTED_DATES_MAX`] dates.
     pub async fn of_doctor(
         &self,
         doctor: &DoctorId,

@@ -1,0 +1,123 @@
+//! The embedded server: one process to a folder, and what was stored is still there.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use persistence::{DataFolder, DataFolderError, EmbeddedDynamo, Where};
+
+use crate::harness::{connect, connect_as, put, s};
+
+fn start(folder: &Path) -> EmbeddedDynamo {
+    EmbeddedDynamo::start(Where::File(DataFolder::lock(folder).unwrap())).unwrap()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn a_folder_in_use_is_refused_by_name_and_free_again_afterwards() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("data");
+    let first = start(&folder);
+    match DataFolder::lock(&folder) {
+        Err(error @ DataFolderError::InUse { .. }) => {
+            assert!(error.to_string().contains(folder.to_str().unwrap()), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    first.stop();
+    start(&folder).stop();
+}
+
+#[tokio::test]
+async fn nobody_else_may_read_the_data() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("deep/data");
+    let server = start(&folder);
+    connect(&server.endpoint()).await.create_missing_tables().await.unwrap();
+    assert_eq!(mode(&folder), 0o700);
+    for file in ["dynamodb.sqlite", "dynamodb.sqlite-wal", "dynamodb.sqlite-shm"] {
+        assert_eq!(mode(&folder.join(file)), 0o600, "{file}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_stored_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let dynamo = connect(&server.endpoint()).await;
+    dynamo.create_missing_tables().await.unwrap();
+    put(&dynamo, &dynamo.tables().users, [("email", s("ada@x.com")), ("username", s("Ada"))]).await;
+    server.stop();
+
+    let server = start(folder.path());
+    let dynamo = connect_as(&server.endpoint(), dynamo.tables().clone()).await;
+    dynamo.create_missing_tables().await.unwrap();
+    let found = dynamo.accounts().find(persistence::AccountKind::User, "ada@x.com").await.unwrap();
+    assert_eq!(found.unwrap().name, "Ada");
+}
+
+#[tokio::test]
+async fn the_log_of_a_lost_database_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["dynamodb.sqlite-wal", "dynamodb.sqlite-shm"] {
+        fs::write(folder.path().join(file), b"left behind").unwrap();
+    }
+    let server = start(folder.path());
+    connect(&server.endpoint()).await.create_missing_tables().await.unwrap();
+    for file in ["dynamodb.sqlite-wal.orphaned", "dynamodb.sqlite-shm.orphaned"] {
+        assert_eq!(fs::read(folder.path().join(file)).unwrap(), b"left behind", "{file}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let folder = file.path().join("data");
+    match DataFolder::lock(&folder) {
+        Err(error @ DataFolderError::Refused { .. }) => {
+            assert!(error.to_string().contains(folder.to_str().unwrap()), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_an_error_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dynamodb.sqlite");
+    fs::write(&file, "not a database, but somebody's only copy of something").unwrap();
+    let outcome = EmbeddedDynamo::start(Where::File(DataFolder::lock(folder.path()).unwrap()));
+    assert!(outcome.is_err());
+    assert_eq!(fs::read(&file).unwrap(), b"not a database, but somebody's only copy of something");
+}
+
+#[tokio::test]
+async fn bookings_whose_time_has_passed_are_swept_and_no_others() {
+    let server = EmbeddedDynamo::start(Where::Memory).unwrap();
+    let dynamo = connect(&server.endpoint()).await;
+    dynamo.create_missing_tables().await.unwrap();
+    let table = &dynamo.tables().bookings;
+    let ttl = |seconds: &str| ("ttl", AttributeValue::N(seconds.to_owned()));
+    for (sort, seconds) in [("expired", "1"), ("later", "99999999999")] {
+        put(&dynamo, table, [("PK", s("p")), ("SK", s(sort)), ttl(seconds)]).await;
+    }
+    put(&dynamo, table, [("PK", s("p")), ("SK", s("for ever"))]).await;
+    server.sweep().unwrap();
+    let left = dynamo.client().scan().table_name(table).send().await.unwrap().items.unwrap();
+    let mut left: Vec<_> = left.iter().map(|item| item["SK"].as_s().unwrap().as_str()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["for ever", "later"]);
+}
+
+#[tokio::test]
+async fn a_stopped_server_is_gone() {
+    let server = EmbeddedDynamo::start(Where::Memory).unwrap();
+    let address = server.endpoint().trim_start_matches("http://").to_owned();
+    assert!(tokio::net::TcpStream::connect(&address).await.is_ok());
+    server.stop();
+    assert!(tokio::net::TcpStream::connect(&address).await.is_err());
+}

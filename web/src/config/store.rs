@@ -59,6 +59,9 @@ fn tables_from_env(env: &mut Environment) -> TableNames {
         ("DOCTORS_TABLE", &mut tables.doctors),
         ("DOCTOR_AVAILABILITY_TABLE", &mut tables.availability),
         ("DOCTOR_BOOKINGS_TABLE", &mut tables.bookings),
+        ("CHAT_HISTORY_TABLE", &mut tables.chat_history),
+        ("PAYMENTS_TABLE", &mut tables.payments),
+        ("KOKORO_ENGINE_TABLE", &mut tables.engine),
     ] {
         if let Some(value) = env.parsed(name, table_name) {
             *table = value;

@@ -57,6 +57,13 @@ const VARIABLES: &[Variable] = &[
     variable("DOCTORS_TABLE", "Doctors", "Table of the doctors' accounts and profiles."),
     variable("DOCTOR_AVAILABILITY_TABLE", "DoctorAvailabilityTable", "Table of published slots."),
     variable("DOCTOR_BOOKINGS_TABLE", "DoctorBookingsTable", "Table of bookings."),
+    variable("CHAT_HISTORY_TABLE", "ChatHistory", "Table of chats; made now, used later."),
+    variable("PAYMENTS_TABLE", "PaymentsTable", "Table of payments; made now, used later."),
+    variable(
+        "KOKORO_ENGINE_TABLE",
+        "KokoroEngine",
+        "Table of the engine's own items: who owns which doctors.",
+    ),
     variable("CLINIC_TIME_ZONE", "Asia/Kolkata", "IANA zone of the doctors' wall clock."),
     variable(
         "CORS_ALLOWED_ORIGINS",

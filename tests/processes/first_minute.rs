@@ -1,0 +1,119 @@
+//! The first minute of a new user, and of one who gets the configuration wrong.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::harness::*;
+
+fn kokoro(environment: &[(&str, &str)], options: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kokoro"));
+    let output = command.env_clear().envs(environment.iter().copied()).args(options).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_session_that_the_demo_prints_works_when_it_is_pasted_into_a_shell() {
+    let (_folder, path) = folder();
+    let mut node = Node::try_start(&Data::Folder(&path), &[], &["--demo"]).unwrap();
+    let session = node.session().await;
+    let script = tempfile::tempdir().unwrap();
+    let output = Command::new("sh").args(["-ec", &session]).current_dir(script.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{session}\n{said}{}", String::from_utf8_lossy(&output.stderr));
+    for part in ["access_token", "\"slots\"", "Slot booked", "\"bookings\"", "\"user_id\""] {
+        assert!(said.contains(part), "{part} is missing in:\n{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_made_up_secret_is_kept_for_the_owner_alone_and_outlives_a_restart() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_folder, path) = folder();
+    let data = Data::Folder(&path);
+    let account = json!({"email": "ada@example.com", "password": "correct horse"});
+    let token = {
+        // An empty variable counts as unset.
+        let node = Node::start_with(&data, &[("KOKORO_JWT_SECRET", "")]);
+        let mut signup = account.clone();
+        signup["username"] = "Ada".into();
+        signup["phoneNumber"] = "12345".into();
+        assert_eq!(node.post("/auth/signupUser", None, &signup).await.0, 200);
+        node.post("/auth/loginUser", None, &account).await.1["access_token"].as_str().unwrap().to_owned()
+    };
+    let files: Vec<_> = std::fs::read_dir(&path).unwrap().map(Result::unwrap).collect();
+    let secret = files.iter().find(|file| file.file_name().to_string_lossy().contains("secret")).unwrap();
+    assert_eq!(secret.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let node = Node::start_with(&data, &[("KOKORO_JWT_SECRET", "")]);
+    let body = json!({"user_id": "ada@example.com"});
+    assert_eq!(node.post("/doctorBookings/user", Some(&token), &body).await.0, 200);
+}
+
+#[test]
+fn wrong_configuration_is_a_clear_sentence_and_an_exit_status_before_anything_listens() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().to_str().unwrap();
+    let cases: &[(&[(&str, &str)], &str)] = &[
+        (&[("KOKORO_LISTEN", "nowhere")], "KOKORO_LISTEN"),
+        (&[("KOKORO_JWT_SECRET", "short")], "KOKORO_JWT_SECRET"),
+        (&[("CLINIC_TIME_ZONE", "Mars/Olympus")], "CLINIC_TIME_ZONE"),
+        (&[("RATE_LIMIT_PER_MINUTE", "many")], "RATE_LIMIT_PER_MINUTE"),
+        (&[("TRUSTED_PROXIES", "10.0.0.0/99")], "TRUSTED_PROXIES"),
+        (&[("CORS_ALLOWED_ORIGINS", "*")], "CORS_ALLOWED_ORIGINS"),
+        (&[("DYNAMODB_ENDPOINT", "not an address")], "DYNAMODB_ENDPOINT"),
+        (&[("DYNAMODB_ENDPOINT", "http://127.0.0.1:1")], "KOKORO_JWT_SECRET"),
+        (&[("KOKORO_DEMO", "perhaps")], "KOKORO_DEMO"),
+    ];
+    for (environment, named) in cases {
+        let mut environment = environment.to_vec();
+        environment.push(("KOKORO_DATA_DIR", folder));
+        if !environment.iter().any(|(name, _)| *name == "KOKORO_LISTEN") {
+            environment.push(("KOKORO_LISTEN", "127.0.0.1:0"));
+        }
+        let (status, output, errors) = kokoro(&environment, &[]);
+        assert_eq!(status, Some(78), "{environment:?}: {errors}");
+        assert!(errors.contains(named) && !errors.contains("panicked"), "{environment:?}: {errors}");
+        assert_eq!(output, "", "nothing may listen");
+    }
+}
+
+#[test]
+fn a_folder_that_is_in_use_is_refused_by_name() {
+    let (_folder, path) = folder();
+    let _node = Node::start(&Data::Folder(&path));
+    let log = Node::try_start(&Data::Folder(&path), &[], &[]).err().unwrap();
+    assert!(log.contains(path.to_str().unwrap()) && log.contains("another process"), "{log}");
+}
+
+#[test]
+fn help_explains_every_option_variable_and_exit_status() {
+    let (status, output, _) = kokoro(&[], &["--help"]);
+    assert_eq!(status, Some(0));
+    for word in [
+        "--listen",
+        "--data-dir",
+        "--demo",
+        "KOKORO_LISTEN",
+        "KOKORO_DATA_DIR",
+        "KOKORO_DEMO",
+        "KOKORO_JWT_SECRET",
+        "AWS_REGION",
+        "DYNAMODB_ENDPOINT",
+        "USERS_TABLE",
+        "DOCTORS_TABLE",
+        "DOCTOR_AVAILABILITY_TABLE",
+        "DOCTOR_BOOKINGS_TABLE",
+        "CHAT_HISTORY_TABLE",
+        "PAYMENTS_TABLE",
+        "KOKORO_ENGINE_TABLE",
+        "CLINIC_TIME_ZONE",
+        "CORS_ALLOWED_ORIGINS",
+        "RATE_LIMIT_PER_MINUTE",
+        "TRUSTED_PROXIES",
+        "78",
+        "3",
+    ] {
+        assert!(output.contains(word), "{word} is missing in:\n{output}");
+    }
+}

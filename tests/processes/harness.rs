@@ -1,0 +1,293 @@
+//! Starts the binary, speaks HTTP to it, and looks into its tables.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use chrono::{Days, NaiveDate};
+use engine::{Clock, SystemClock};
+use persistence::{Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
+use serde_json::{Value, json};
+
+const SECRET: &str = "a secret of the tests, longer than 32 bytes";
+
+/// A running `kokoro`. Killed when dropped.
+pub struct Node {
+    child: Child,
+    pub url: String,
+    http: reqwest::Client,
+    output: Option<BufReader<ChildStdout>>,
+    /// What it has written to standard error so far.
+    pub log: Arc<Mutex<String>>,
+}
+
+/// Where a node keeps its data.
+#[derive(Clone)]
+pub enum Data<'a> {
+    Folder(&'a Path),
+    At(String),
+}
+
+impl Node {
+    pub fn start(data: &Data<'_>) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    pub fn start_with(data: &Data<'_>, environment: &[(&str, &str)]) -> Self {
+        Self::try_start(data, environment, &[]).unwrap_or_else(|log| panic!("it did not start: {log}"))
+    }
+
+    /// Starts it, and gives what it wrote to standard error if it ends before it listens.
+    pub fn try_start(
+        data: &Data<'_>,
+        environment: &[(&str, &str)],
+        options: &[&str],
+    ) -> Result<Self, String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kokoro"));
+        command.env_clear().args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env("KOKORO_LISTEN", "127.0.0.1:0").env("RATE_LIMIT_PER_MINUTE", "0");
+        command.env("KOKORO_JWT_SECRET", SECRET).env("RUST_BACKTRACE", "0");
+        match data {
+            Data::Folder(folder) => command.env("KOKORO_DATA_DIR", folder),
+            Data::At(endpoint) => command.env("DYNAMODB_ENDPOINT", endpoint),
+        };
+        let mut child = command.envs(environment.iter().copied()).spawn().unwrap();
+        let log: Arc<Mutex<String>> = Arc::default();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        let kept = log.clone();
+        let logging = std::thread::spawn(move || {
+            for line in errors.lines().map_while(Result::ok) {
+                let mut log = kept.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        output.read_line(&mut first).unwrap();
+        let Some(at) = first.find("http://") else {
+            child.wait().unwrap();
+            logging.join().unwrap();
+            return Err(log.lock().unwrap().clone());
+        };
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        Ok(Self { child, url: first[at..].trim().to_owned(), http, output: Some(output), log })
+    }
+
+    /// The session to paste that `--demo` prints: what follows its announcement, up to the call that lists bookings.
+    pub async fn session(&mut self) -> String {
+        let output = self.output.take().unwrap();
+        tokio::task::spawn_blocking(move || {
+            let mut session = String::new();
+            let lines =
+                output.lines().map_while(Result::ok).skip_while(|line| !line.starts_with("Paste this"));
+            for line in lines.skip(1) {
+                session.push_str(&line);
+                session.push('\n');
+                if line.contains("/doctorBookings/user") {
+                    break;
+                }
+            }
+            session
+        })
+        .await
+        .unwrap()
+    }
+
+    /// A call; status zero stands for no answer at all.
+    pub async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> (u16, Value) {
+        self.post_with(path, token, body, &[]).await
+    }
+
+    pub async fn post_with(
+        &self,
+        path: &str,
+        token: Option<&str>,
+        body: &Value,
+        headers: &[(&str, &str)],
+    ) -> (u16, Value) {
+        let mut request = self.http.post(format!("{}{path}", self.url)).json(body);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        match request.send().await {
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                match answer.json().await {
+                    Ok(body) => (status, body),
+                    Err(_) => (0, Value::Null),
+                }
+            }
+            Err(_) => (0, Value::Null),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        match self.http.get(format!("{}{path}", self.url)).send().await {
+            Ok(answer) => (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null)),
+            Err(_) => (0, Value::Null),
+        }
+    }
+
+    /// Signs a doctor up, who then offers every half hour of every day.
+    pub async fn doctor(&self, name: &str) -> String {
+        let email = format!("{name}@clinic.example");
+        let body = json!({
+            "doctorname": name, "email": email, "password": "correct horse", "phoneNumber": "12345",
+        });
+        let (status, answer) = self.post("/auth/signupDoctor", None, &body).await;
+        assert_eq!(status, 200, "{answer}");
+        for day in ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"] {
+            let slots = json!([{"start": "00:00", "end": "24:00"}]);
+            let body = json!({"doctor_id": email, "day": day, "slots": slots});
+            let (status, answer) =
+                self.post("/doctorsService/setSlots", Some(&doctor_token(&email)), &body).await;
+            assert_eq!(status, 200, "{answer}");
+        }
+        email
+    }
+
+    pub async fn book(&self, doctor: &str, user: &str, date: &str, start: &str) -> (u16, Value) {
+        let body = json!({"doctor_id": doctor, "date": date, "start": start});
+        self.post("/doctorBookings/book", Some(&user_token(user)), &body).await
+    }
+
+    pub async fn cancel(&self, doctor: &str, user: &str, date: &str, start: &str) -> (u16, Value) {
+        let body = json!({"doctor_id": doctor, "date": date, "start": start});
+        self.post("/doctorBookings/cancel", Some(&user_token(user)), &body).await
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub async fn ended(mut self) -> (ExitStatus, String) {
+        let log = self.log.clone();
+        let status = tokio::task::spawn_blocking(move || self.child.wait().unwrap()).await.unwrap();
+        let log = log.lock().unwrap().clone();
+        (status, log)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The DynamoDB-compatible server, hosted by the test.
+pub struct Store {
+    server: EmbeddedDynamo,
+    dynamo: Dynamo,
+}
+
+impl Store {
+    pub async fn in_memory() -> Self {
+        Self::open(Where::Memory).await
+    }
+
+    /// Opens what a node has left in its data folder.
+    pub async fn left_in(folder: &Path) -> Self {
+        Self::open(Where::File(persistence::DataFolder::lock(folder).unwrap())).await
+    }
+
+    async fn open(place: Where) -> Self {
+        let server = EmbeddedDynamo::start(place).unwrap();
+        let endpoint = Endpoint::At(server.endpoint());
+        let dynamo = Dynamo::connect(endpoint, TableNames::default()).await.unwrap();
+        Self { server, dynamo }
+    }
+
+    pub fn endpoint(&self) -> String {
+        self.server.endpoint()
+    }
+
+    pub const fn dynamo(&self) -> &Dynamo {
+        &self.dynamo
+    }
+
+    /// Every stored booking as its two keys.
+    pub async fn bookings(&self) -> BTreeSet<(String, String)> {
+        let table = &self.dynamo.tables().bookings;
+        let mut pages = self.dynamo.client().scan().table_name(table).into_paginator().items().send();
+        let mut rows = BTreeSet::new();
+        while let Some(row) = pages.next().await {
+            let row = row.unwrap();
+            let text = |name: &str| row[name].as_s().unwrap().clone();
+            rows.insert((text("PK"), text("SK")));
+        }
+        rows
+    }
+}
+
+/// The keys under which a booking is stored.
+pub fn keys(doctor: &str, user: &str, date: &str, start: &str) -> (String, String) {
+    (format!("{doctor}#{date}"), format!("{start}#{user}"))
+}
+
+/// Asserts that no slot holds more than five.
+pub fn assert_no_slot_above_five(bookings: &BTreeSet<(String, String)>) {
+    let mut slots = std::collections::BTreeMap::<(&str, &str), usize>::new();
+    for (day, seat) in bookings {
+        *slots.entry((day, seat.split('#').next().unwrap())).or_default() += 1;
+    }
+    let over: Vec<_> = slots.into_iter().filter(|(_, seats)| *seats > 5).collect();
+    assert!(over.is_empty(), "oversold: {over:?}");
+}
+
+/// Tomorrow and the days after it, as a doctor in the default zone sees them.
+pub fn date_in(days: u64) -> String {
+    let today: NaiveDate = SystemClock.now().with_timezone(&chrono_tz::Tz::Asia__Kolkata).date_naive();
+    (today + Days::new(days)).to_string()
+}
+
+pub fn user_token(email: &str) -> String {
+    token(email, "user")
+}
+
+pub fn doctor_token(email: &str) -> String {
+    token(email, "doctor")
+}
+
+/// A token as the platform issues them, without the price of a log-in.
+fn token(email: &str, role: &str) -> String {
+    let now = SystemClock.now().timestamp();
+    let encode = |part: Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
+    let head = encode(json!({"alg": "HS256", "typ": "JWT"}));
+    let claims = encode(json!({"sub": email, "role": role, "iat": now, "exp": now + 3600}));
+    let signed = format!("{head}.{claims}");
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
+    let signature = BASE64_URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes()));
+    format!("{signed}.{signature}")
+}
+
+/// A fresh folder that goes when it is dropped.
+pub fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data");
+    (folder, path)
+}

@@ -1,0 +1,13 @@
+//! The real binary, as a process of its own: raced, killed, deposed, and cut off from its store.
+
+#![expect(clippy::unwrap_used, unreachable_pub, reason = "a test may panic, and nobody links it")]
+
+mod harness;
+mod proxy;
+
+mod first_minute;
+mod killing;
+mod racing;
+mod stopping;
+mod takeover;
+mod wire;

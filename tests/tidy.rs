@@ -1,0 +1,92 @@
+//! House rules that no lint knows.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const LINES_MAX: usize = 500;
+
+/// Every Rust file of the project, with its text.
+fn sources() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders: Vec<PathBuf> =
+        ["engine", "persistence", "web", "tests", "benches"].map(|name| root.join(name)).into();
+    let mut sources = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                sources.push((path.strip_prefix(root).unwrap().to_owned(), text));
+            }
+        }
+    }
+    assert!(sources.len() > 50, "the sources were not found");
+    sources
+}
+
+fn offenders(rule: impl Fn(&Path, &str) -> bool) -> Vec<PathBuf> {
+    sources().into_iter().filter(|(path, text)| rule(path, text)).map(|(path, _)| path).collect()
+}
+
+#[test]
+fn no_file_is_too_long_to_be_one_thing() {
+    assert_eq!(offenders(|_, text| text.lines().count() > LINES_MAX), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn every_file_of_a_library_says_what_it_is_for() {
+    let silent = offenders(|path, text| {
+        let is_test = path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
+        !is_test && !text.starts_with("//!")
+    });
+    assert_eq!(silent, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_calendar_knows_neither_actors_nor_waiting() {
+    let core = Path::new("engine/src/calendar");
+    let words = ["actix", "tokio", "async ", ".await"];
+    let tainted =
+        offenders(|path, text| path.starts_with(core) && words.iter().any(|word| text.contains(word)));
+    assert_eq!(tainted, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_engine_knows_neither_http_nor_aws() {
+    let manifest =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/Cargo.toml")).unwrap();
+    for stranger in ["actix-web", "aws-", "persistence", "serde_json"] {
+        assert!(!manifest.contains(stranger), "{stranger}");
+    }
+}
+
+#[test]
+fn one_file_knows_status_codes() {
+    let knowing = offenders(|path, text| path.starts_with("web/src") && text.contains("StatusCode"));
+    assert_eq!(knowing, [PathBuf::from("web/src/error.rs")]);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // Written apart, so that this file does not accuse itself.
+    let marks = [concat!("FIX", "ME"), concat!("XX", "X:"), concat!("TO", "DO"), concat!("#[ign", "ore")];
+    let left = offenders(|_, text| marks.iter().any(|mark| text.contains(mark)));
+    assert_eq!(left, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn no_test_sleeps_while_the_clock_runs() {
+    // On paused time a sleep takes none.
+    let paused = Path::new("engine/tests");
+    let sleeping = offenders(|path, text| {
+        let is_test = path.components().any(|part| part.as_os_str() == "tests");
+        let sleeps =
+            text.contains(concat!("time::", "sleep(")) || text.contains(concat!("thread::", "sleep"));
+        is_test && !path.starts_with(paused) && sleeps
+    });
+    assert_eq!(sleeping, Vec::<PathBuf>::new());
+}

@@ -22,9 +22,8 @@ fn calendar(now: DateTime<Utc>, taken: usize) -> Calendar {
     let clinic = Clinic::new(Tz::Asia__Kolkata);
     let mut calendar = Calendar::unloaded(clinic);
     for weekday in WEEK {
-        let rows = SlotStart::all()
-            .map(|slot| engine::calendar::ScheduleRow { span: slot.span(), available: true })
-            .collect();
+        let rows =
+            SlotStart::all().map(|slot| engine::calendar::ScheduleRow::plain(slot.span(), true)).collect();
         calendar.load_weekday(weekday, rows);
     }
     for day in 0..=BOOKING_WINDOW_DAYS {

@@ -59,7 +59,7 @@ impl BookingStore for MadeUp {
         _: &DoctorId,
         _: Weekday,
     ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, LoadError>> {
-        let rows = slots().map(|slot| ScheduleRow { span: slot.span(), available: true });
+        let rows = slots().map(|slot| ScheduleRow::plain(slot.span(), true));
         ready(Ok(rows.collect())).boxed()
     }
 

@@ -9,11 +9,11 @@ use actix::{Actor, Addr, Handler, Message};
 use arc_swap::ArcSwap;
 use chrono::NaiveDate;
 use dashmap::DashMap;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::Span;
 
-use crate::calendar::{Clinic, Command, DayView, Rejection, SlotSet};
+use crate::calendar::{Calendar, Clinic, Command, DayView, Rejection, SlotSet};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::committer::Committer;
@@ -24,7 +24,7 @@ use crate::error::EngineError;
 use crate::ids::{DoctorId, UserId};
 use crate::limits::{
     ACTIVATING_MAX, ACTIVATIONS_MAX, ASK_DEADLINE, DECIDE_ATTEMPTS_MAX, IDLE_BEFORE_PASSIVATION,
-    IDLE_UNDER_PRESSURE,
+    IDLE_UNDER_PRESSURE, MAILBOX_CAPACITY,
 };
 use crate::recent::{RecentAnswer, RecentAnswers};
 use crate::runtime::Placement;
@@ -58,6 +58,8 @@ struct Activation {
     addr: Addr<DoctorActor>,
     range: RangeId,
     published: Arc<ArcSwap<Published>>,
+    /// Places in its mailbox.
+    places: Arc<Semaphore>,
     /// Milliseconds since the directory was made.
     last_used: Arc<AtomicU64>,
 }
@@ -99,7 +101,10 @@ impl Directory {
     /// # Errors
     /// As [`EngineError`] says. Past [`ASK_DEADLINE`] nobody knows whether it happened.
     pub async fn ask(&self, doctor: &DoctorId, command: Command) -> Result<Answer, EngineError> {
-        let execute = |reply| Execute { command: command.clone(), reply, span: Span::current() };
+        // What its date alone refuses troubles no doctor and no store.
+        Calendar::unloaded(self.shell.clinic).refused_unseen(&command, self.shell.clock.now())?;
+        let execute =
+            |reply, place| Execute { command: command.clone(), reply, span: Span::current(), place };
         let answer = self.deliver(doctor, execute);
         tokio::time::timeout(ASK_DEADLINE, answer).await.unwrap_or(Err(EngineError::OutcomeUnknown))
     }
@@ -116,13 +121,15 @@ impl Directory {
                 None => self.check_exists(doctor).await.map(|()| Arc::new(DayView::new(SlotSet::EMPTY))),
             };
         }
-        if let Some(activation) = self.existing(doctor) {
+        if let Some(activation) = self.existing(doctor)
+            && self.shell.ownership.is_vouched_for()
+        {
             let in_force = self.shell.ownership.epoch(activation.range);
             if let Some(view) = activation.published.load().view(date, in_force) {
                 return Ok(view);
             }
         }
-        let view = self.deliver(doctor, |reply| View { date, reply });
+        let view = self.deliver(doctor, |reply, place| View { date, reply, place });
         tokio::time::timeout(ASK_DEADLINE, view).await.unwrap_or(Err(EngineError::Unavailable))
     }
 
@@ -140,7 +147,7 @@ impl Directory {
     async fn deliver<M, T>(
         &self,
         doctor: &DoctorId,
-        message: impl Fn(Reply<T>) -> M,
+        message: impl Fn(Reply<T>, OwnedSemaphorePermit) -> M,
     ) -> Result<T, EngineError>
     where
         M: Message<Result = ()> + Send + 'static,
@@ -149,8 +156,11 @@ impl Directory {
     {
         for _ in 0..DECIDE_ATTEMPTS_MAX {
             let activation = self.activation(doctor).await?;
+            // actix gives each clone of an address a place of its own, so that no mailbox is ever full for us: the
+            // places are counted here.
+            let place = Arc::clone(&activation.places).try_acquire_owned().map_err(|_| EngineError::Busy)?;
             let (reply, answer) = Reply::new();
-            match activation.addr.try_send(message(reply)) {
+            match activation.addr.try_send(message(reply, place)) {
                 Ok(()) => {}
                 Err(SendError::Full(_)) => return Err(EngineError::Busy),
                 Err(SendError::Closed(_)) => {
@@ -208,7 +218,8 @@ impl Directory {
         let published: Arc<ArcSwap<Published>> = Arc::default();
         let actor = DoctorActor::new(doctor, range, Arc::clone(&self.shell), Arc::clone(&published));
         let addr = DoctorActor::start_in_arbiter(self.placement.actor_arbiter(range), |_| actor);
-        Activation { addr, range, published, last_used: Arc::new(AtomicU64::new(self.millis())) }
+        let places = Arc::new(Semaphore::new(MAILBOX_CAPACITY));
+        Activation { addr, range, published, places, last_used: Arc::new(AtomicU64::new(self.millis())) }
     }
 
     fn millis(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! The booking engine: what a booking is, and what makes it safe.
 //!
-//! A booking is one straight line. [`Directory::book`] and its kin find the doctor's live activation, the actor in
+//! A booking is one straight line. [`Directory::ask`] finds the doctor's live activation, the actor in
 //! [`doctor`] asks the [`calendar`] for a decision and hands the event to the [`committer`], which writes it together
 //! with others through the [`store`]; the answer comes back the same way, and only after the store has it. [`shard`]
 //! says which ranges of doctors are ours and under which epoch.

@@ -66,7 +66,7 @@ pub const CLAIM_ATTEMPTS_MAX: u32 = 40;
 pub const CLAIM_BACKOFF_MAX: Duration = Duration::from_millis(250);
 /// How often a node looks whether its ranges are still its own.
 pub const FENCE_WATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// How long the store may stay silent before the node says that it can't book.
+/// How long the store may stay silent before the node says that it can't book, and answers nothing from memory.
 pub const STORE_SILENT_MAX: Duration = Duration::from_secs(5);
 
 /// Answers of the last [`RECENT_KEPT`] that are laid over the eventually consistent index of a user's bookings.

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::committer::Committer;
 use crate::directory::{Directory, DirectoryParts};
 use crate::limits::IDLE_CHECK_INTERVAL;
-use crate::shard::{Node, Ownership, RangeId, Standing, StoreSilent};
+use crate::shard::{Node, Ownership, RangeId, Standing, TakeoverError};
 use crate::store::{BookingStore, Fences};
 
 /// Which arbiters run actors and lanes: chosen here and nowhere else, so that a test can run everything on one.
@@ -90,7 +90,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the store does not let us take them.
-    pub async fn start(parts: Parts) -> Result<Self, StoreSilent> {
+    pub async fn start(parts: Parts) -> Result<Self, TakeoverError> {
         let Parts { store, fences, clock, chance, clinic, placement } = parts;
         let placement = Arc::new(placement);
         let ownership: Arc<Ownership> = Arc::default();

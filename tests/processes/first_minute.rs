@@ -64,6 +64,7 @@ fn wrong_configuration_is_a_clear_sentence_and_an_exit_status_before_anything_li
         (&[("DYNAMODB_ENDPOINT", "not an address")], "DYNAMODB_ENDPOINT"),
         (&[("DYNAMODB_ENDPOINT", "http://127.0.0.1:1")], "KOKORO_JWT_SECRET"),
         (&[("KOKORO_DEMO", "perhaps")], "KOKORO_DEMO"),
+        (&[("AWS_PROFILE", "clinic")], "AWS_REGION"),
     ];
     for (environment, named) in cases {
         let mut environment = environment.to_vec();

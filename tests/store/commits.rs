@@ -20,7 +20,7 @@ fn reasons(outcome: Result<(), CommitError>) -> Reasons {
 }
 
 fn row(start: &str, end: &str, available: bool) -> ScheduleRow {
-    ScheduleRow { span: SlotSpan::parse(start, end).unwrap(), available }
+    ScheduleRow::plain(SlotSpan::parse(start, end).unwrap(), available)
 }
 
 #[tokio::test]

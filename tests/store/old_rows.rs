@@ -26,7 +26,7 @@ async fn put_booking(dynamo: &Dynamo, partition: &str, sort: &str) {
 async fn offered(dynamo: &Dynamo, weekday: Weekday) -> Vec<(String, bool)> {
     let mut rows = dynamo.bookings().load_weekday(&doctor("dr@x.com"), weekday).await.unwrap();
     rows.sort_by_key(|row| row.span);
-    rows.iter().map(|ScheduleRow { span, available }| (SlotSpan::to_string(span), *available)).collect()
+    rows.iter().map(|ScheduleRow { span, available, .. }| (SlotSpan::to_string(span), *available)).collect()
 }
 
 fn rows<const N: usize>(rows: [(&str, bool); N]) -> Vec<(String, bool)> {

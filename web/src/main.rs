@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use web::config::{Config, Environment, Options};
-use web::startup::{Application, Ended, StopSignals, Surroundings};
+use web::startup::{Application, Ended, StopSignals, Surroundings, was_overtaken};
 
 const FAILED: u8 = 1;
 /// A supervisor must not restart a process that ended with this: another one has taken over its tables.
@@ -35,15 +35,18 @@ fn main() -> ExitCode {
     }
     match actix_web::rt::System::new().block_on(run(config)) {
         Ok(Ended::Stopped) => ExitCode::SUCCESS,
-        Ok(Ended::Deposed) => {
-            eprintln!("Another process has taken over these tables. Do not restart this one.");
-            DEPOSED.into()
-        }
+        Ok(Ended::Deposed) => deposed(),
+        Err(error) if was_overtaken(&error) => deposed(),
         Err(error) => {
             eprintln!("kokoro: {error:#}");
             FAILED.into()
         }
     }
+}
+
+fn deposed() -> ExitCode {
+    eprintln!("Another process has taken over these tables. Do not restart this one.");
+    DEPOSED.into()
 }
 
 async fn run(config: Config) -> anyhow::Result<Ended> {

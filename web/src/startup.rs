@@ -18,10 +18,11 @@ use engine::{Chance, Clock, Directory, Engine, Parts, Placement, Standing, Syste
 use persistence::{DataFolder, Dynamo, EmbeddedDynamo, Endpoint, Where};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
 use crate::config::{Config, CorsConfig, Place, Secret, ServerConfig};
-use crate::services::{Accounts, fill_with_examples, has_examples};
+use crate::services::{Accounts, DOCTOR_LISTS_AT_ONCE, fill_with_examples, has_examples};
 use crate::state::AppState;
 use crate::{guard, routes, secret_file, telemetry};
 
@@ -82,6 +83,13 @@ impl StopSignals {
     }
 }
 
+/// Whether a program could not start because another one took over the same tables at the same time.
+pub fn was_overtaken(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref().is_some_and(|cause| matches!(cause, engine::shard::TakeoverError::Overtaken))
+    })
+}
+
 /// Why a program that ran has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -126,6 +134,7 @@ impl Application {
             tokens: Tokens::new(&secret),
             directory: engine.directory(),
             user_bookings: dynamo.user_bookings(),
+            doctor_lists: Semaphore::new(DOCTOR_LISTS_AT_ONCE),
             standing: engine.standing(),
             stopping: AtomicBool::new(false),
         });

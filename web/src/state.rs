@@ -8,7 +8,7 @@ use actix_web::web::Data;
 use chrono::{DateTime, NaiveDate, Utc};
 use engine::{Clinic, Clock, Directory, Standing};
 use persistence::UserBookings;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::auth::Tokens;
 use crate::config::ServerConfig;
@@ -24,6 +24,8 @@ pub(crate) struct AppState {
     pub(crate) accounts: Accounts,
     pub(crate) directory: Directory,
     pub(crate) user_bookings: UserBookings,
+    /// Places for readers of doctors' lists.
+    pub(crate) doctor_lists: Semaphore,
     pub(crate) standing: watch::Receiver<Standing>,
     pub(crate) stopping: AtomicBool,
 }

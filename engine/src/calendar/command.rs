@@ -88,6 +88,20 @@ pub struct ScheduleRow {
     pub span: SlotSpan,
     /// Whether it is offered.
     pub available: bool,
+    /// Whether its key spells midnight as `00:00` where we write `24:00`, as the old platform did: another row.
+    pub old_midnight: bool,
+}
+
+impl ScheduleRow {
+    /// A row as we write it.
+    pub const fn plain(span: SlotSpan, available: bool) -> Self {
+        Self { span, available, old_midnight: false }
+    }
+
+    /// Whether it is a row as we write it, which decides about its slot.
+    pub const fn is_plain(&self) -> bool {
+        self.span.is_one_slot() && !self.old_midnight
+    }
 }
 
 /// What the calendar makes of a command that it does not refuse.

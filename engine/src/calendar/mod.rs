@@ -91,6 +91,11 @@ impl Calendar {
         }
     }
 
+    /// Refuses a command that its date alone refuses, whatever the calendar holds.
+    pub fn refused_unseen(&self, command: &Command, now: DateTime<Utc>) -> Result<(), Rejection> {
+        if self.missing(command, now).is_nothing() { self.decide(command, now).map(|_| ()) } else { Ok(()) }
+    }
+
     /// What a view of `date` needs and the calendar does not have.
     pub fn missing_for(&self, date: NaiveDate) -> Missing {
         Missing {

@@ -18,14 +18,14 @@ impl DaySchedule {
     /// No row.
     pub const NOTHING: Self = Self { rows: Vec::new(), offered: SlotSet::EMPTY };
 
-    /// Reads rows. A row of exactly one slot decides about that slot; rows of the old platform that cover more than
-    /// one offer whatever no such row decides.
+    /// Reads rows. A row as we write it, of exactly one slot, decides about that slot; rows of the old platform that
+    /// cover more than one, or spell midnight their own way, offer whatever no such row decides.
     pub fn from_rows(rows: Vec<ScheduleRow>) -> Self {
         let mut offered = SlotSet::EMPTY;
-        for row in rows.iter().filter(|row| !row.span.is_one_slot() && row.available) {
+        for row in rows.iter().filter(|row| !row.is_plain() && row.available) {
             row.span.slots().for_each(|slot| offered.set(slot, true));
         }
-        for row in rows.iter().filter(|row| row.span.is_one_slot()) {
+        for row in rows.iter().filter(|row| row.is_plain()) {
             offered.set(row.span.start(), row.available);
         }
         Self { rows, offered }
@@ -37,15 +37,15 @@ impl DaySchedule {
     }
 
     /// The rows after `offered` has become what is on offer: one for every slot offered now, known before or `named`.
-    /// The long rows of the old platform stay, withdrawn, so that no reader of theirs takes them for open.
+    /// The other rows of the old platform stay, withdrawn, so that no reader of theirs takes them for open.
     pub fn rows_offering(&self, offered: SlotSet, named: SlotSet) -> Vec<ScheduleRow> {
         let known: SlotSet = self.rows.iter().flat_map(|row| row.span.slots()).collect();
         let slots = SlotStart::all()
             .filter(|slot| known.contains(*slot) || offered.contains(*slot) || named.contains(*slot))
-            .map(|slot| ScheduleRow { span: slot.span(), available: offered.contains(slot) });
+            .map(|slot| ScheduleRow::plain(slot.span(), offered.contains(slot)));
         let room = EVENT_ACTIONS_MAX - usize::from(SLOTS_PER_DAY);
-        let long = self.rows.iter().filter(|row| !row.span.is_one_slot()).take(room);
-        slots.chain(long.map(|row| ScheduleRow { span: row.span, available: false })).collect()
+        let old = self.rows.iter().filter(|row| !row.is_plain()).take(room);
+        slots.chain(old.map(|row| ScheduleRow { available: false, ..*row })).collect()
     }
 }
 

@@ -262,8 +262,8 @@ fn a_seat_that_is_stored_under_two_spellings_is_one_seat_and_goes_whole() {
 fn old_long_rows_offer_their_slots_and_never_come_back_once_withdrawn() {
     let span = |start, end| SlotSpan::parse(start, end).unwrap();
     let rows = vec![
-        ScheduleRow { span: span("09:00", "10:30"), available: true },
-        ScheduleRow { span: span("09:30", "10:00"), available: false },
+        ScheduleRow::plain(span("09:00", "10:30"), true),
+        ScheduleRow::plain(span("09:30", "10:00"), false),
     ];
     let schedule = DaySchedule::from_rows(rows);
     let texts = |set: SlotSet| set.iter().map(|slot| slot.to_string()).collect::<Vec<_>>();
@@ -272,6 +272,30 @@ fn old_long_rows_offer_their_slots_and_never_come_back_once_withdrawn() {
     assert_eq!(after.len(), 4, "three slots and the long row");
     let again = DaySchedule::from_rows(after);
     assert_eq!(texts(again.offered()), ["10:00"]);
+}
+
+#[test]
+fn an_old_row_that_spells_midnight_its_own_way_is_another_row_and_is_withdrawn_too() {
+    let late = SlotSpan::parse("22:00", "00:00").unwrap();
+    let old = |span, available| ScheduleRow { span, available, old_midnight: true };
+    let mut schedule = DaySchedule::from_rows(vec![
+        old(late, true),
+        old(slot("23:30").span(), true),
+        ScheduleRow::plain(slot("23:30").span(), false),
+    ]);
+    let texts = |set: SlotSet| set.iter().map(|slot| slot.to_string()).collect::<Vec<_>>();
+    assert_eq!(texts(schedule.offered()), ["22:00", "22:30", "23:00"]);
+    // Set, loaded, set again: never are two rows one key.
+    for _ in 0..3 {
+        let rows = schedule.rows_offering([slot("23:00")].into_iter().collect(), SlotSet::EMPTY);
+        let mut keys: Vec<_> = rows.iter().map(|row| (row.span, row.old_midnight)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), rows.len());
+        assert!(rows.iter().filter(|row| row.old_midnight).all(|row| !row.available));
+        schedule = DaySchedule::from_rows(rows);
+        assert_eq!(texts(schedule.offered()), ["23:00"]);
+    }
 }
 
 #[test]

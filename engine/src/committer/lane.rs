@@ -241,7 +241,7 @@ impl Lane {
             let blocked = self.blocked.contains(&event.staged.doctor);
             match fate {
                 Fate::Fenced => {
-                    self.node.ownership().lose(event.staged.range);
+                    self.node.ownership().lose();
                     self.block(&event.staged.doctor);
                     event.end(Outcome::Fenced);
                 }

@@ -1,6 +1,5 @@
 //! A cancelled transaction: whose fault, and who pays.
 
-use crate::calendar::Event;
 use crate::shard::RangeId;
 use crate::store::{Batch, Reason, Reasons};
 
@@ -37,7 +36,7 @@ pub(super) enum Fate {
 
 /// Reads the reasons, action by action. `lost`: an earlier attempt of the same request went unanswered.
 pub(super) fn judge(batch: &Batch, ranges: &[RangeId], reasons: &Reasons, lost: bool) -> Verdict {
-    if is_our_own_success(batch, reasons, lost) {
+    if is_our_own_success(batch, reasons) {
         return Verdict::Committed;
     }
     let fence_failed = |range: RangeId| {
@@ -75,25 +74,10 @@ const fn is_a_fault(reason: Reason) -> bool {
 }
 
 /// A put that finds its own event id was written by an earlier attempt, and a transaction is written as a whole. A
-/// delete leaves no such trace: only when every trace that a batch could leave is there (it holds no put, an attempt was
-/// lost, the fences stand, and every seat is gone) is it taken for done, which is what its callers wanted.
-fn is_our_own_success(batch: &Batch, reasons: &Reasons, lost: bool) -> bool {
-    let mut puts = 0;
-    let mut deletes = 0;
-    let mut gone = 0;
-    for (event, reason) in batch.events.iter().zip(&reasons.events) {
-        match (&event.event, reason) {
-            (Event::Booked(_), Reason::ConditionFailed { found: Some(found) }) if *found == event.id => {
-                return true;
-            }
-            (Event::Booked(_) | Event::ScheduleSet { .. }, _) => puts += 1,
-            (Event::Cancelled { .. }, Reason::ConditionFailed { found: None }) => {
-                deletes += 1;
-                gone += 1;
-            }
-            (Event::Cancelled { .. }, _) => deletes += 1,
-        }
-    }
-    let fences_stand = reasons.checks.iter().all(|reason| !is_a_fault(*reason));
-    lost && fences_stand && puts == 0 && deletes > 0 && gone == deletes
+/// delete leaves no such trace: its repeat may have found a row gone that somebody else took.
+fn is_our_own_success(batch: &Batch, reasons: &Reasons) -> bool {
+    batch.events.iter().zip(&reasons.events).any(|(event, reason)| match reason {
+        Reason::ConditionFailed { found } => *found == Some(event.id),
+        Reason::Innocent | Reason::Transient | Reason::Invalid => false,
+    })
 }

@@ -137,12 +137,7 @@ impl DoctorActor {
 
     fn give_up_backlog(&mut self) {
         for ask in std::mem::take(&mut self.backlog) {
-            match ask {
-                Ask::Command(command) if command.lost.is_some() => {
-                    command.reply.send(Err(EngineError::OutcomeUnknown));
-                }
-                ask => ask.fail(EngineError::Unavailable),
-            }
+            ask.fail(EngineError::Unavailable);
         }
     }
 

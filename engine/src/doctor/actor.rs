@@ -15,7 +15,7 @@ use crate::committer::{Outcome, Staged};
 use crate::directory::Shell;
 use crate::error::EngineError;
 use crate::ids::{DoctorId, EventId};
-use crate::limits::{DECIDE_ATTEMPTS_MAX, DOCTOR_PENDING_MAX, MAILBOX_CAPACITY};
+use crate::limits::{DECIDE_ATTEMPTS_MAX, DOCTOR_PENDING_MAX};
 use crate::recent::RecentAnswer;
 use crate::shard::{FencingEpoch, RangeId};
 
@@ -55,12 +55,19 @@ pub(super) struct InFlight {
     id: EventId,
     event: Event,
     ask: CommandAsk,
+    /// Known, and not yet acted upon: outcomes are taken in the order in which events were staged.
+    outcome: Option<Outcome>,
 }
 
 /// What somebody waits for.
 pub(super) enum Ask {
     Command(CommandAsk),
-    View(View),
+    View(ViewAsk),
+}
+
+pub(super) struct ViewAsk {
+    pub(super) date: NaiveDate,
+    reply: Reply<Arc<DayView>>,
 }
 
 pub(super) struct CommandAsk {
@@ -119,6 +126,10 @@ impl DoctorActor {
             self.passivate(PassivationReason::Fenced, ctx);
             return;
         }
+        if !self.shell.ownership.is_vouched_for() {
+            ask.fail(EngineError::Unavailable);
+            return;
+        }
         if self.epoch != in_force || !self.missing(&ask, now).is_nothing() {
             if self.epoch.is_some() && self.epoch != in_force {
                 self.calendar_is_wrong(ReloadReason::Fenced);
@@ -140,14 +151,14 @@ impl DoctorActor {
         }
     }
 
-    fn show(&self, View { date, reply }: View) {
+    fn show(&self, ViewAsk { date, reply }: ViewAsk) {
         let view: Option<Arc<DayView>> = self.published.load().view(date, self.epoch);
         reply.send(view.ok_or(EngineError::Unavailable));
     }
 
     fn execute(&mut self, ask: CommandAsk, now: DateTime<Utc>, ctx: &mut Context<Self>) {
         let Some(permit) = self.shell.committer.reserve(self.range) else {
-            ask.reply.send(Err(EngineError::Busy));
+            ask.fail(EngineError::Busy);
             return;
         };
         let verdict = self.calendar.decide(&ask.command, now);
@@ -161,8 +172,12 @@ impl DoctorActor {
             (Err(Rejection::BookingNotFound), _) if ask.lost.is_some() => {
                 ask.reply.send(Ok(Answer::Cancelled))
             }
+            // Refused by the time alone, which says nothing about what the lost attempt did.
+            (Err(Rejection::SlotInPast | Rejection::OutsideWindow), _) if ask.lost.is_some() => {
+                ask.reply.send(Err(EngineError::OutcomeUnknown));
+            }
             (Err(rejection), _) => ask.reply.send(Err(rejection.into())),
-            (Ok(Decision::Record(_)), None) => ask.reply.send(Err(EngineError::Unavailable)),
+            (Ok(Decision::Record(_)), None) => ask.fail(EngineError::Unavailable),
             (Ok(Decision::Record(event)), Some(epoch)) => {
                 self.calendar.apply(&event);
                 let id = EventId::new(self.shell.chance.bits());
@@ -170,7 +185,7 @@ impl DoctorActor {
                 let outcome = permit.stage(Staged { doctor, range, epoch, id, event: event.clone() });
                 let mut ask = ask;
                 ask.reply.mark_staged();
-                self.in_flight.push_back(InFlight { id, event, ask });
+                self.in_flight.push_back(InFlight { id, event, ask, outcome: None });
                 ctx.spawn(outcome.into_actor(self).map(move |outcome, this, ctx| {
                     // A lane that died tells nobody anything.
                     this.settle(id, outcome.unwrap_or(Outcome::Unknown), ctx);
@@ -179,30 +194,36 @@ impl DoctorActor {
         }
     }
 
-    /// An event's outcome is known: whoever waited for it is answered, or decided again.
+    /// An event's outcome is known. The lane settles a doctor's events in order, but the news of several arrives in
+    /// any: each waits for those before it.
     fn settle(&mut self, id: EventId, outcome: Outcome, ctx: &mut Context<Self>) {
-        let Some(position) = self.in_flight.iter().position(|staged| staged.id == id) else { return };
-        let Some(InFlight { event, mut ask, .. }) = self.in_flight.remove(position) else { return };
-        match outcome {
+        if let Some(staged) = self.in_flight.iter_mut().find(|staged| staged.id == id) {
+            staged.outcome = Some(outcome);
+        }
+        while let Some(settled) = self.in_flight.pop_front_if(|staged| staged.outcome.is_some()) {
+            self.act_upon(settled);
+        }
+        self.after_settling(ctx);
+    }
+
+    /// Whoever waited for the event is answered, or decided again.
+    fn act_upon(&mut self, InFlight { id, event, mut ask, outcome }: InFlight) {
+        match outcome.unwrap_or(Outcome::Unknown) {
             Outcome::Committed => {
                 self.published.store(Arc::new(self.published.load().after(&event)));
                 self.committed(&event, ask);
             }
-            Outcome::Refused | Outcome::Withdrawn { .. } => {
-                ask.reply.mark_not_stored();
-                ask.attempts += 1;
-                if outcome == (Outcome::Withdrawn { lost: true }) {
-                    ask.lost = Some(id);
-                }
-                if ask.attempts < DECIDE_ATTEMPTS_MAX {
-                    self.again.push_back(Ask::Command(ask));
-                } else {
-                    ask.reply.send(Err(EngineError::Unavailable));
-                }
+            Outcome::Withdrawn { lost: true } => {
+                ask.lost = Some(id);
+                self.decide_again(ask);
+                self.calendar_is_wrong(ReloadReason::CommitUnknown);
+            }
+            Outcome::Refused | Outcome::Withdrawn { lost: false } => {
+                self.decide_again(ask);
                 self.calendar_is_wrong(ReloadReason::CommitRefused);
             }
             Outcome::Aborted => {
-                ask.reply.send(Err(EngineError::Unavailable));
+                ask.fail(EngineError::Unavailable);
                 self.calendar_is_wrong(ReloadReason::CommitRefused);
             }
             Outcome::Unknown => {
@@ -210,11 +231,22 @@ impl DoctorActor {
                 self.calendar_is_wrong(ReloadReason::CommitUnknown);
             }
             Outcome::Fenced => {
-                ask.reply.send(Err(EngineError::Unavailable));
+                ask.fail(EngineError::Unavailable);
                 self.calendar_is_wrong(ReloadReason::Fenced);
             }
         }
-        self.after_settling(ctx);
+    }
+
+    fn decide_again(&mut self, mut ask: CommandAsk) {
+        ask.attempts += 1;
+        if ask.lost.is_none() {
+            ask.reply.mark_not_stored();
+        }
+        if ask.attempts < DECIDE_ATTEMPTS_MAX {
+            self.again.push_back(Ask::Command(ask));
+        } else {
+            ask.fail(EngineError::Unavailable);
+        }
     }
 
     /// An event is stored: its waiter is told, and reads of this node know it.
@@ -234,10 +266,18 @@ impl DoctorActor {
     }
 }
 
+impl CommandAsk {
+    /// Ends without a decision. An earlier attempt that went unanswered may have happened all the same.
+    fn fail(self, error: EngineError) {
+        let error = if self.lost.is_some() { EngineError::OutcomeUnknown } else { error };
+        self.reply.send(Err(error));
+    }
+}
+
 impl Ask {
     pub(super) fn fail(self, error: EngineError) {
         match self {
-            Self::Command(ask) => ask.reply.send(Err(error)),
+            Self::Command(ask) => ask.fail(error),
             Self::View(view) => view.reply.send(Err(error)),
         }
     }
@@ -263,16 +303,13 @@ impl Ask {
 
 impl Actor for DoctorActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX_CAPACITY);
-    }
 }
 
 impl Handler<Execute> for DoctorActor {
     type Result = ();
 
-    fn handle(&mut self, Execute { command, reply, span }: Execute, ctx: &mut Self::Context) {
+    fn handle(&mut self, Execute { command, reply, span, place }: Execute, ctx: &mut Self::Context) {
+        drop(place);
         let ask = CommandAsk { command, reply, span, attempts: 0, lost: None };
         self.admit(Ask::Command(ask), ctx);
     }
@@ -281,8 +318,9 @@ impl Handler<Execute> for DoctorActor {
 impl Handler<View> for DoctorActor {
     type Result = ();
 
-    fn handle(&mut self, view: View, ctx: &mut Self::Context) {
-        self.admit(Ask::View(view), ctx);
+    fn handle(&mut self, View { date, reply, place }: View, ctx: &mut Self::Context) {
+        drop(place);
+        self.admit(Ask::View(ViewAsk { date, reply }), ctx);
     }
 }
 

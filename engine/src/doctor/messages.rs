@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::Message;
 use chrono::NaiveDate;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tracing::Span;
 
 use crate::calendar::{Booking, Command, DayView};
@@ -28,6 +28,8 @@ pub(crate) struct Execute {
     pub(crate) command: Command,
     pub(crate) reply: Reply<Answer>,
     pub(crate) span: Span,
+    /// Its place in the mailbox, free again when the message is taken in.
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
 /// Show a date, loading it if need be.
@@ -36,6 +38,8 @@ pub(crate) struct Execute {
 pub(crate) struct View {
     pub(crate) date: NaiveDate,
     pub(crate) reply: Reply<Arc<DayView>>,
+    /// As in [`Execute`].
+    pub(crate) place: OwnedSemaphorePermit,
 }
 
 /// End this activation.

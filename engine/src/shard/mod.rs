@@ -9,4 +9,4 @@ mod takeover;
 pub use ownership::{Ownership, Standing};
 pub use range::{FencingEpoch, RangeId};
 pub(crate) use takeover::Raised;
-pub use takeover::{Node, StoreSilent};
+pub use takeover::{Node, TakeoverError};

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::range::{FencingEpoch, RangeId};
-use crate::limits::{RANGES, TAKEOVER_SETTLE};
+use crate::limits::{RANGES, STORE_SILENT_MAX, TAKEOVER_SETTLE};
 
 /// Whether this process can book.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,9 @@ pub struct Ownership {
     /// When loads may begin after an epoch was raised.
     settled_at: Mutex<Vec<Option<Instant>>>,
     standing: watch::Sender<Standing>,
+    born: Instant,
+    /// When the store last vouched for us, in milliseconds since `born`.
+    heard: AtomicU64,
 }
 
 impl Default for Ownership {
@@ -48,6 +52,8 @@ impl Default for Ownership {
             epochs: (0..RANGES).map(|_| AtomicU64::new(0)).collect(),
             settled_at: Mutex::new(vec![None; RANGES.into()]),
             standing: watch::Sender::new(Standing::Serving),
+            born: Instant::now(),
+            heard: AtomicU64::new(0),
         }
     }
 }
@@ -65,10 +71,25 @@ impl Ownership {
         self.epochs[range.index()].store(epoch.get(), Ordering::Release);
     }
 
-    /// Somebody else owns the range. A single node that lost one has lost them all.
-    pub(crate) fn lose(&self, range: RangeId) {
-        self.epochs[range.index()].store(0, Ordering::Release);
+    /// Somebody else owns a range. A single node that lost one has lost them all, and answers for none any more.
+    pub(crate) fn lose(&self) {
+        for epoch in &self.epochs {
+            epoch.store(0, Ordering::Release);
+        }
         self.declare(Standing::Deposed);
+    }
+
+    /// The fences were ours when this question was sent to the store.
+    pub(super) fn heard(&self, asked: Instant) {
+        let millis = asked.saturating_duration_since(self.born).as_millis();
+        self.heard.fetch_max(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::AcqRel);
+    }
+
+    /// Whether the store has vouched for us of late. What is answered from memory alone, without a commit that the
+    /// store would refuse, is good only as long as it has: another process may have taken over since.
+    pub(crate) fn is_vouched_for(&self) -> bool {
+        let heard = self.born + Duration::from_millis(self.heard.load(Ordering::Acquire));
+        heard.elapsed() < STORE_SILENT_MAX
     }
 
     /// Returns once transactions of an earlier epoch are certainly applied to what a `Query` reads.

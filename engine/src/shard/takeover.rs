@@ -13,19 +13,21 @@ use crate::chance::Chance;
 use crate::ids::NodeId;
 use crate::limits::{
     CLAIM_ATTEMPTS_MAX, CLAIM_BACKOFF_MAX, CLAIMS_AT_ONCE, COMMIT_ATTEMPT_TIMEOUT, FENCE_WATCH_INTERVAL,
-    STORE_SILENT_MAX,
 };
 use crate::store::{Claim, ClaimError, Fence, Fences, LoadError};
 
 /// The ranges could not be taken.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreSilent {
+pub enum TakeoverError {
     /// The fences cannot be read.
     #[error("the fences cannot be read: {0}")]
     Unreadable(#[from] LoadError),
     /// Every attempt to claim a range failed.
     #[error("range {0} could not be claimed in {CLAIM_ATTEMPTS_MAX} attempts; the last one said: {1}")]
     Unclaimable(RangeId, ClaimError),
+    /// Another process that started at the same time was first.
+    #[error("another process has taken over meanwhile")]
+    Overtaken,
 }
 
 /// This process as an owner of ranges: a single node, which takes them all.
@@ -57,21 +59,28 @@ impl Node {
     }
 
     /// Takes every range, whoever had it. Fails when the store does not let us.
-    pub(crate) async fn take_all(&self) -> Result<(), StoreSilent> {
+    pub(crate) async fn take_all(&self) -> Result<(), TakeoverError> {
+        let asked = Instant::now();
         let found = self.read().await?;
         let had_owners = found.len();
-        stream::iter(RangeId::all())
+        // The first range decides between processes that start together: who holds it goes on, everybody else stops.
+        let mut ranges = RangeId::all();
+        if let Some(first) = ranges.next() {
+            self.ownership.take(first, self.take(first, epoch_of(&found, first)).await?);
+        }
+        stream::iter(ranges)
             .map(|range| {
                 let from = epoch_of(&found, range);
                 async move {
                     let epoch = self.take(range, from).await?;
                     self.ownership.take(range, epoch);
-                    Ok::<_, StoreSilent>(())
+                    Ok::<_, TakeoverError>(())
                 }
             })
             .buffer_unordered(CLAIMS_AT_ONCE)
             .try_collect::<Vec<()>>()
             .await?;
+        self.ownership.heard(asked);
         tracing::info!(node = %self.id, ranges.had_owners = had_owners, "took every range");
         Ok(())
     }
@@ -80,7 +89,7 @@ impl Node {
         &self,
         range: RangeId,
         mut from: Option<FencingEpoch>,
-    ) -> Result<FencingEpoch, StoreSilent> {
+    ) -> Result<FencingEpoch, TakeoverError> {
         let mut attempt = 0;
         loop {
             let error = match self.claim(range, from).await {
@@ -89,11 +98,16 @@ impl Node {
             };
             attempt += 1;
             if attempt >= CLAIM_ATTEMPTS_MAX {
-                return Err(StoreSilent::Unclaimable(range, error));
+                return Err(TakeoverError::Unclaimable(range, error));
             }
             self.pause(attempt).await;
             // Whatever the error: the fence says whether we made it, or from where to go on.
             if let Ok(fences) = self.read().await {
+                let first = RangeId::all().next();
+                let overtaken = |fence: &Fence| Some(fence.range) == first && fence.owner != self.id;
+                if Some(range) != first && fences.iter().any(overtaken) {
+                    return Err(TakeoverError::Overtaken);
+                }
                 match fences.iter().find(|fence| fence.range == range) {
                     Some(fence) if fence.owner == self.id => return Ok(fence.epoch),
                     Some(fence) => from = Some(fence.epoch),
@@ -117,7 +131,7 @@ impl Node {
             let Ok(fences) = self.read().await else { continue };
             match fences.iter().find(|fence| fence.range == range) {
                 Some(fence) if fence.owner != self.id => {
-                    self.ownership.lose(range);
+                    self.ownership.lose();
                     return Raised::Lost;
                 }
                 Some(fence) if fence.epoch > from => return self.raised(range, fence.epoch),
@@ -135,7 +149,6 @@ impl Node {
     /// Looks at the fences again and again, so that a deposed node learns it even when it has nothing to write.
     pub(crate) async fn watch(self: Arc<Self>) {
         let mut standing = self.ownership.standing();
-        let mut heard = Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(FENCE_WATCH_INTERVAL) => {}
@@ -144,15 +157,14 @@ impl Node {
                     return;
                 }
             }
+            let asked = Instant::now();
             match self.read().await {
-                Ok(fences) => {
-                    heard = Instant::now();
+                Ok(fences) if fences.iter().any(|fence| fence.owner != self.id) => self.ownership.lose(),
+                Ok(_) => {
+                    self.ownership.heard(asked);
                     self.ownership.declare(Standing::Serving);
-                    for fence in fences.iter().filter(|fence| fence.owner != self.id) {
-                        self.ownership.lose(fence.range);
-                    }
                 }
-                Err(error) if heard.elapsed() >= STORE_SILENT_MAX => {
+                Err(error) if !self.ownership.is_vouched_for() => {
                     tracing::warn!(%error, "the store is silent");
                     self.ownership.declare(Standing::StoreSilent);
                 }

@@ -182,7 +182,9 @@ impl Tables {
             }
             Event::ScheduleSet { weekday, rows } => {
                 let stored = self.schedules.entry(schedule_key(doctor, *weekday)).or_default();
-                stored.retain(|row| !rows.iter().any(|new| new.span == row.span));
+                let same_key =
+                    |a: &ScheduleRow, b: &ScheduleRow| (a.span, a.old_midnight) == (b.span, b.old_midnight);
+                stored.retain(|row| !rows.iter().any(|new| same_key(new, row)));
                 stored.extend(rows);
             }
         }
@@ -200,7 +202,7 @@ fn keys_of(BatchEvent { doctor, event, .. }: &BatchEvent) -> impl Iterator<Item 
             spellings.iter().map(|spelling| seat(booking, spelling)).collect()
         }
         Event::ScheduleSet { weekday, rows } => {
-            rows.iter().map(|row| format!("{weekday}#{}", row.span)).collect()
+            rows.iter().map(|row| format!("{weekday}#{}#{}", row.span, row.old_midnight)).collect()
         }
     };
     texts.into_iter().map(|text| (doctor.clone(), text))

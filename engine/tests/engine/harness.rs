@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, TimeZone, Utc, Weekday};
 use engine::calendar::{Booking, DateSpelling, ScheduleRow};
 use engine::runtime::{Engine, Parts, Placement};
-use engine::shard::FencingEpoch;
+use engine::shard::{FencingEpoch, TakeoverError};
 use engine::store::{
     Batch, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, Fences, LoadError, Reason, Reasons,
 };
@@ -43,6 +43,7 @@ pub struct FaultyStore {
     faults: Arc<Mutex<VecDeque<Fault>>>,
     batches: Arc<Mutex<Vec<Batch>>>,
     gate: Arc<Semaphore>,
+    silent: Arc<std::sync::atomic::AtomicBool>,
 }
 
 const OPEN: usize = 1_000_000;
@@ -54,6 +55,7 @@ impl FaultyStore {
             faults: Arc::default(),
             batches: Arc::default(),
             gate: Arc::new(Semaphore::new(OPEN)),
+            silent: Arc::default(),
         }
     }
 
@@ -64,6 +66,20 @@ impl FaultyStore {
     /// No more faults.
     pub fn heal(&self) {
         self.faults.lock().unwrap().clear();
+    }
+
+    /// The same tables over a line of its own, which can be cut by itself.
+    pub fn other_line(&self) -> Self {
+        Self { memory: self.memory.clone(), ..Self::new() }
+    }
+
+    /// Cuts the line: fences can be neither read nor claimed.
+    pub fn cut(&self) {
+        self.silent.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn is_silent(&self) -> bool {
+        self.silent.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     /// Lets no commit through until `release`.
@@ -160,11 +176,23 @@ impl BookingStore for FaultyStore {
 
 impl Fences for FaultyStore {
     fn read(&self) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
+        if self.is_silent() {
+            return std::future::ready(Err(LoadError::Unavailable("silent".to_owned()))).boxed();
+        }
         self.memory.read()
     }
 
     fn claim(&self, claim: &Claim) -> BoxFuture<'static, Result<FencingEpoch, ClaimError>> {
-        self.memory.claim(claim)
+        let (memory, claim, silent) = (self.memory.clone(), claim.clone(), self.is_silent());
+        async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if silent {
+                Err(ClaimError::Unknown("the test lost it".to_owned()))
+            } else {
+                memory.claim(&claim).await
+            }
+        }
+        .boxed()
     }
 }
 
@@ -182,6 +210,10 @@ impl TestEngine {
     }
 
     pub async fn on(store: FaultyStore, seed: u64) -> Self {
+        Self::try_on(store, seed).await.unwrap()
+    }
+
+    pub async fn try_on(store: FaultyStore, seed: u64) -> Result<Self, TakeoverError> {
         let clock = Arc::new(ManualClock::new(monday_morning()));
         let engine = Engine::start(Parts {
             store: Arc::new(store.clone()),
@@ -191,8 +223,8 @@ impl TestEngine {
             clinic: Clinic::new(chrono_tz::Tz::Asia__Kolkata),
             placement: Placement::here(),
         });
-        let engine = engine.await.unwrap();
-        Self { doctors: engine.directory(), engine, store, clock }
+        let engine = engine.await?;
+        Ok(Self { doctors: engine.directory(), engine, store, clock })
     }
 
     /// A registered doctor who offers 10:30 and 11:00 every day.

@@ -150,3 +150,28 @@ fn a_schedule_change_in_flight_holds_back_the_refusals_that_rest_on_it() {
         assert!(booked.is_ok(), "the slot was never withdrawn");
     });
 }
+
+#[test]
+fn schedule_changes_of_one_day_at_once_leave_what_is_stored_on_show() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        app.doctors.view(&doctor, date(DAY)).await.unwrap();
+        let change = |at: &str, available| Command::UpdateSlot {
+            weekday: chrono::Weekday::Tue,
+            span: slot(at).span(),
+            available,
+        };
+        let changes = ["10:30", "11:00", "12:00", "10:30", "13:00", "12:00"].into_iter().enumerate();
+        let asks = changes.map(|(n, at)| {
+            let (doctors, doctor, command) = (app.doctors.clone(), doctor.clone(), change(at, n % 2 == 0));
+            async move { doctors.ask(&doctor, command).await }
+        });
+        assert!(join_all(asks).await.iter().all(Result::is_ok));
+        let shown = app.doctors.view(&doctor, date(DAY)).await.unwrap();
+        let store = app.store.clone();
+        app.engine.stop().await;
+        let app = TestEngine::on(store, 2).await;
+        assert_eq!(app.doctors.view(&doctor, date(DAY)).await.unwrap(), shown);
+    });
+}

@@ -68,3 +68,54 @@ fn under_load_through_both_no_slot_holds_more_than_five_and_nothing_acknowledged
         }
     });
 }
+
+#[test]
+fn a_deposed_process_answers_nothing_from_memory_for_any_doctor() {
+    on_paused_time(async {
+        let first = TestEngine::start().await;
+        let (asha, ravi) = (first.doctor("asha").await, first.doctor("ravi").await);
+        let command = || book_with_key("ada", DAY, "10:30", "k1");
+        first.doctors.ask(&ravi, command()).await.unwrap();
+        let second = TestEngine::on(first.store.clone(), 2).await;
+        second.cancel(&ravi, "ada", DAY, "10:30").await.unwrap();
+        // A commit for another doctor is how the first learns it.
+        assert_eq!(first.book(&asha, "bob", DAY, "10:30").await, Err(EngineError::Unavailable));
+        assert_eq!(first.doctors.ask(&ravi, command()).await, Err(EngineError::Unavailable));
+        assert_eq!(first.doctors.view(&ravi, date(DAY)).await, Err(EngineError::Unavailable));
+    });
+}
+
+#[test]
+fn a_process_that_is_cut_off_from_the_store_soon_answers_nothing_from_memory() {
+    on_paused_time(async {
+        let first = TestEngine::start().await;
+        let doctor = first.doctor("asha").await;
+        let command = || book_with_key("ada", DAY, "10:30", "k1");
+        first.doctors.ask(&doctor, command()).await.unwrap();
+        let second = TestEngine::on(first.store.other_line(), 2).await;
+        first.store.cut();
+        second.cancel(&doctor, "ada", DAY, "10:30").await.unwrap();
+        tokio::time::sleep(engine::limits::STORE_SILENT_MAX).await;
+        assert_eq!(first.doctors.ask(&doctor, command()).await, Err(EngineError::Unavailable));
+        assert_eq!(first.doctors.view(&doctor, date(DAY)).await, Err(EngineError::Unavailable));
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        assert_eq!(*first.engine.standing().borrow(), Standing::StoreSilent);
+    });
+}
+
+#[test]
+fn of_processes_that_start_together_exactly_one_serves() {
+    on_paused_time(async {
+        let store = FaultyStore::new();
+        TestEngine::on(store.clone(), 99).await.engine.stop().await;
+        let starts = (0..5).map(|seed| {
+            let store = store.clone();
+            async move { TestEngine::try_on(store, seed).await.ok() }
+        });
+        let started: Vec<TestEngine> = join_all(starts).await.into_iter().flatten().collect();
+        // Whoever was first and then overtaken learns it at its next look.
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        let standings = started.iter().map(|app| *app.engine.standing().borrow());
+        assert_eq!(standings.filter(|standing| *standing == Standing::Serving).count(), 1);
+    });
+}

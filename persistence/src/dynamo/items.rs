@@ -102,7 +102,7 @@ pub(super) fn read_booking(
 pub(super) fn schedule_item(partition: String, row: ScheduleRow) -> Item {
     Item::from([
         (keys::PK.to_owned(), text(partition)),
-        (keys::SK.to_owned(), text(keys::schedule_sort(row.span))),
+        (keys::SK.to_owned(), text(keys::schedule_sort(row))),
         (keys::AVAILABLE.to_owned(), AttributeValue::Bool(row.available)),
     ])
 }
@@ -129,7 +129,7 @@ pub(super) fn read_schedule(table: &str, item: &Item) -> Option<ScheduleRow> {
             false
         }
     };
-    Some(ScheduleRow { span, available })
+    Some(ScheduleRow { span, available, old_midnight: end == keys::OLD_MIDNIGHT })
 }
 
 /// What a claim makes of a fence item, beside its key.

@@ -1,9 +1,9 @@
 //! How rows are found: every key, attribute name and condition of our tables, each written once.
 
 use chrono::{NaiveDate, Weekday};
-use engine::calendar::DateSpelling;
+use engine::calendar::{DateSpelling, ScheduleRow};
 use engine::shard::RangeId;
-use engine::{DoctorId, SlotSpan, SlotStart, UserId};
+use engine::{DoctorId, SlotStart, UserId};
 
 pub(crate) const PK: &str = "PK";
 pub(crate) const SK: &str = "SK";
@@ -87,9 +87,12 @@ pub(super) fn old_weekday_partition(doctor: &DoctorId, weekday: Weekday) -> Stri
     format!("{}{SEPARATOR}WeekDay.{}", doctor.as_str(), weekday_name(weekday))
 }
 
+/// How a row of the old platform may spell midnight as an end; we write `24:00`.
+pub(super) const OLD_MIDNIGHT: &str = "00:00";
+
 /// `09:00-09:30`.
-pub(super) fn schedule_sort(span: SlotSpan) -> String {
-    span.to_string()
+pub(super) fn schedule_sort(ScheduleRow { span, old_midnight, .. }: ScheduleRow) -> String {
+    if old_midnight { format!("{}-{OLD_MIDNIGHT}", span.start()) } else { span.to_string() }
 }
 
 /// `range#07`. Not `RangeId`'s `Display`: stored keys must outlive a change of what logs show.
@@ -132,7 +135,11 @@ mod tests {
         assert_eq!(booking_sort(slot, &user), "09:00#अनु@उदाहरण.भारत");
         assert_eq!(weekday_partition(&doctor, Weekday::Mon), "dr@x.com#Monday");
         assert_eq!(old_weekday_partition(&doctor, Weekday::Sun), "dr@x.com#WeekDay.Sunday");
-        assert_eq!(schedule_sort(slot.span()), "09:00-09:30");
+        assert_eq!(schedule_sort(ScheduleRow::plain(slot.span(), true)), "09:00-09:30");
+        let late = engine::SlotSpan::parse("22:00", "00:00").unwrap();
+        let old = ScheduleRow { span: late, available: true, old_midnight: true };
+        assert_eq!(schedule_sort(old), "22:00-00:00");
+        assert_eq!(schedule_sort(ScheduleRow::plain(late, true)), "22:00-24:00");
     }
 
     #[test]

@@ -44,6 +44,14 @@ impl StoreConfig {
         let endpoint = env.parsed("DYNAMODB_ENDPOINT", url);
         let region = env.text("AWS_REGION").or_else(|| env.text("AWS_DEFAULT_REGION"));
         let folder = env.text("KOKORO_DATA_DIR").unwrap_or_else(|| "./data".to_owned());
+        if endpoint.is_none() && region.is_none() {
+            // Whoever set these meant AWS, and would not find its bookings in a folder.
+            for name in ["AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"] {
+                if env.text(name).is_some() {
+                    env.problem(format!("{name} is set, and neither AWS_REGION nor DYNAMODB_ENDPOINT is"));
+                }
+            }
+        }
         let place = match (endpoint, region) {
             (None, None) => Place::Folder(folder.into()),
             (endpoint, _) => Place::Named { endpoint },

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use engine::{Clock, UserId};
 use persistence::{Account, AccountKind, AccountsError, CreateError, NewAccount};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::auth::{Attempt, PasswordError, Passwords, Throttle, Verdict};
@@ -15,12 +16,17 @@ use crate::error::ApiError;
 /// The address under which visitors chat; nobody may own it.
 const VISITORS_ADDRESS: &str = "dummy_user@gmail.com";
 
+/// Sign-ups that hash their password, or wait for their turn; one more is refused as busy.
+const SIGN_UPS_AT_ONCE: usize = 64;
+
 /// Accounts of patients and doctors.
 pub(crate) struct Accounts {
     store: persistence::Accounts,
     passwords: Passwords,
     throttle: Option<Throttle>,
     failure_floor: Duration,
+    /// Places for sign-ups in the queue of passwords: they must leave room for those who want to log in.
+    newcomers: Semaphore,
     clock: Arc<dyn Clock>,
 }
 
@@ -100,6 +106,7 @@ impl Accounts {
             passwords: Passwords::new(config.passwords)?,
             throttle: config.throttle.map(Throttle::new),
             failure_floor: config.failure_floor,
+            newcomers: Semaphore::new(SIGN_UPS_AT_ONCE),
             clock,
         })
     }
@@ -111,7 +118,9 @@ impl Accounts {
         if self.store.find(kind, &email).await?.is_some() {
             return Err(ApiError::EmailTaken(kind));
         }
+        let place = self.newcomers.try_acquire().map_err(|_| ApiError::Busy)?;
         let password_hash = self.passwords.hash(&password).await?;
+        drop(place);
         let person = Person { name: name.clone(), email: stored_email };
         let account = NewAccount { kind, email, name, password_hash, phone_number, location };
         match self.store.create(account).await {

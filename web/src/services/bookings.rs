@@ -11,6 +11,10 @@ use serde::Serialize;
 use crate::error::ApiError;
 use crate::state::AppState;
 
+/// Doctors' lists that are read at once, each with up to a thousand small queries; one more is refused as busy, so that
+/// bookings keep their share of the store.
+pub(crate) const DOCTOR_LISTS_AT_ONCE: usize = 8;
+
 /// How far ahead a doctor's bookings are looked for: the old platform booked further than the window allows.
 const AHEAD_DAYS: u64 = 90;
 
@@ -88,6 +92,7 @@ pub(crate) async fn bookings_of_doctor(
     doctor: &DoctorId,
     days: u64,
 ) -> Result<Vec<Shown>, ApiError> {
+    let _place = app.doctor_lists.try_acquire().map_err(|_| ApiError::Busy)?;
     let today = app.today();
     let until = today.checked_add_days(Days::new(AHEAD_DAYS)).unwrap_or(NaiveDate::MAX);
     let rows = app.user_bookings.of_doctor(doctor, back(today, days), until).await?;

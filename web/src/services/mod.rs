@@ -7,6 +7,6 @@ mod demo;
 mod doctors;
 
 pub(crate) use accounts::{Accounts, Person, SignUp, parse_email};
-pub(crate) use bookings::{Shown, bookings_of_doctor, bookings_of_user, shown};
+pub(crate) use bookings::{DOCTOR_LISTS_AT_ONCE, Shown, bookings_of_doctor, bookings_of_user, shown};
 pub(crate) use demo::{fill_with_examples, has_examples};
 pub(crate) use doctors::{ask, available};

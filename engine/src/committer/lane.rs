@@ -168,7 +168,14 @@ impl Lane {
         let mut lost_since: Option<Instant> = None;
         let mut attempt = 0;
         loop {
+            let begun = Instant::now();
             let answer = tokio::time::timeout(COMMIT_ATTEMPT_TIMEOUT, self.store.commit(batch)).await;
+            tracing::debug!(
+                batch.events = batch.events.len(),
+                batch.ranges = batch.checks.len(),
+                duration_ms = begun.elapsed().as_secs_f64() * 1000.0,
+                "asked the store to commit"
+            );
             let lost = lost_since.is_some();
             match answer {
                 Ok(Ok(())) => return Ended::Judged(Verdict::Committed),

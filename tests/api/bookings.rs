@@ -4,8 +4,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use futures::future::join_all;
 use serde_json::{Value, json};
+use web::config::Config;
 
-use crate::harness::{TestApp, TestUser, told};
+use crate::harness::{TestApp, TestUser, config, told};
 
 const TUESDAY: &str = "2026-11-24";
 
@@ -220,5 +221,32 @@ async fn pages_of_allowed_origins_may_call_and_others_may_not() {
             }
         }
     }
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_clinic_in_a_zone_with_daylight_saving_keeps_its_own_wall_clock() {
+    let berlin = engine::Clinic::new(chrono_tz::Europe::Berlin);
+    let app = TestApp::start_with(Config { clinic: berlin, ..config() }).await;
+    // An hour before Sunday in Berlin; that night its clocks go from 02:00 to 03:00.
+    app.clock.set("2027-03-27T22:00:00Z".parse().unwrap());
+    let asha = app.doctor_without_slots("asha").await;
+    for day in ["Saturday", "Sunday", "Monday"] {
+        assert_eq!(app.as_user(&asha).set_slots(day, &[("01:30", "04:00")]).await.0, 200);
+    }
+    let ada = app.user("ada").await;
+    let (_, sunday) = app.available(&asha, "2027-03-28").await;
+    assert_eq!(starts(&sunday), ["01:30", "03:00", "03:30"]);
+    let skipped = app.as_user(&ada).book(&asha, "2027-03-28", "02:30").await;
+    assert_eq!(told(skipped), (409, "slot_unavailable".to_owned()));
+    assert_eq!(app.as_user(&ada).book(&asha, "2027-03-28", "03:00").await.0, 200);
+    // 03:00 in Berlin is 01:00 UTC from that night on.
+    app.clock.set("2027-03-28T00:59:59Z".parse().unwrap());
+    assert_eq!(app.as_user(&ada).cancel(&asha, "2027-03-28", "03:00").await.0, 200);
+    app.clock.set("2027-03-28T01:00:00Z".parse().unwrap());
+    let begun = app.as_user(&ada).book(&asha, "2027-03-28", "03:00").await;
+    assert_eq!(told(begun), (422, "slot_in_past".to_owned()));
+    let (_, monday) = app.available(&asha, "2027-03-29").await;
+    assert_eq!(starts(&monday), ["01:30", "02:00", "02:30", "03:00", "03:30"]);
     app.stop().await;
 }

@@ -156,7 +156,7 @@ impl HttpMessage {
 /// Reads one HTTP/1.1 message whose length its head announces.
 async fn message(stream: &mut TcpStream) -> Option<HttpMessage> {
     let mut bytes = Vec::new();
-    let mut chunk = [0; 16 * 1024];
+    let mut chunk = vec![0; 16 * 1024];
     loop {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
         if let Some(end) = end {

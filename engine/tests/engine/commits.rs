@@ -1,5 +1,7 @@
 //! Whose fault, and who pays: what a store that refuses, throttles, loses and hangs does to whom.
 
+use engine::shard::FencingEpoch;
+use engine::store::Fences;
 use engine::{Answer, DoctorId, EngineError, Rejection};
 use futures::future::join_all;
 
@@ -229,5 +231,61 @@ fn a_booking_that_was_stored_by_a_lost_request_is_acknowledged_when_its_repeat_i
         assert!(booked.is_ok() && cancelled.is_ok(), "{booked:?} {cancelled:?}");
         assert_eq!(app.store.holders(&doctor, DAY, "10:30"), ["ada"]);
         assert_eq!(app.store.holders(&doctor, DAY, "11:00"), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_booking_finds_its_own_event_when_the_store_has_forgotten_the_request() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        app.doctors.view(&doctor, date(DAY)).await.unwrap();
+        app.store.next_commits([Fault::LoseAfterAndForget]);
+        assert!(app.book(&doctor, "ada", DAY, "10:30").await.is_ok());
+        assert_eq!(app.store.holders(&doctor, DAY, "10:30"), ["ada"]);
+        let fences = app.store.memory.read().await.unwrap();
+        assert!(fences.iter().all(|fence| fence.epoch == FencingEpoch::INITIAL), "nothing had to be raised");
+    });
+}
+
+#[test]
+fn what_a_lost_attempt_did_while_its_repeat_was_refused_is_acknowledged_after_the_reload() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        app.store.next_commits([Fault::LoseBefore, Fault::LandAndRefuse]);
+        assert!(app.book(&doctor, "ada", DAY, "10:30").await.is_ok());
+        assert_eq!(app.store.holders(&doctor, DAY, "10:30"), ["ada"]);
+        app.store.next_commits([Fault::LoseBefore, Fault::LandAndRefuse]);
+        assert_eq!(app.cancel(&doctor, "ada", DAY, "10:30").await, Ok(Answer::Cancelled));
+        assert_eq!(app.store.holders(&doctor, DAY, "10:30"), Vec::<String>::new());
+        assert_eq!(app.booked(&doctor, DAY, "10:30").await, 0);
+    });
+}
+
+#[test]
+fn a_booking_that_was_staged_behind_a_cancellation_in_flight_falls_with_it() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        for name in ["a", "b", "c", "d", "e"] {
+            app.book(&doctor, name, DAY, "10:30").await.unwrap();
+        }
+        vanish(&app.store, &doctor, "a", DAY, "10:30");
+        foreign(&app.store, &doctor, "z", DAY, "10:30");
+        app.store.hold();
+        let booked = async {
+            // The cancellation is at the store; the booking waits in its lane.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            let release = async {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                app.store.release();
+            };
+            futures::join!(app.book(&doctor, "f", DAY, "10:30"), release).0
+        };
+        let (cancelled, booked) = futures::join!(app.cancel(&doctor, "a", DAY, "10:30"), booked);
+        assert_eq!(cancelled, Err(EngineError::Rejected(Rejection::BookingNotFound)));
+        assert_eq!(booked, Err(EngineError::Rejected(Rejection::SlotFull)));
+        assert_eq!(app.store.holders(&doctor, DAY, "10:30"), ["b", "c", "d", "e", "z"]);
     });
 }

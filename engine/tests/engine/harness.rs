@@ -13,7 +13,7 @@ use engine::store::{
 };
 use engine::{
     Answer, Clinic, Command, Directory, DoctorId, EngineError, IdempotencyKey, ManualClock, MemoryStore,
-    SeededChance, SlotStart, UserId,
+    RequestToken, SeededChance, SlotStart, UserId,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -30,6 +30,10 @@ pub enum Fault {
     LoseBefore,
     /// Does it, and loses the answer.
     LoseAfter,
+    /// Does it, loses the answer, and forgets the token, as a store that was restarted.
+    LoseAfterAndForget,
+    /// Blames the first event, which is not at fault, while a lost attempt of the same request lands.
+    LandAndRefuse,
     /// Never answers, and does nothing.
     Hang,
     /// Loses it for now, and does it after ten seconds: later than anybody waits.
@@ -159,6 +163,18 @@ impl BookingStore for FaultyStore {
                 Some(Fault::LoseAfter) => {
                     this.memory.commit(&batch).await.unwrap();
                     lost()
+                }
+                Some(Fault::LoseAfterAndForget) => {
+                    let forgotten = Batch { token: RequestToken::new(u128::MAX), ..batch.clone() };
+                    this.memory.commit(&forgotten).await.unwrap();
+                    lost()
+                }
+                Some(Fault::LandAndRefuse) => {
+                    this.memory.commit(&batch).await.unwrap();
+                    let mut events = vec![Reason::Innocent; batch.events.len()];
+                    events[0] = Reason::ConditionFailed { found: None };
+                    let checks = vec![Reason::Innocent; batch.checks.len()];
+                    Err(CommitError::Cancelled(Reasons { checks, events }))
                 }
                 Some(Fault::Hang) => std::future::pending().await,
                 Some(Fault::LandLate) => {

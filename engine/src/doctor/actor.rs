@@ -10,7 +10,9 @@ use tracing::Span;
 
 use super::messages::{Answer, Execute, Passivate, PassivationReason, ReloadReason, Reply, View};
 use super::published::Published;
-use crate::calendar::{Calendar, Command, DayView, Decision, Event, Missing, Rejection, rests_on};
+use crate::calendar::{
+    Booking, Calendar, Command, DayView, Decision, Event, Missing, Rejection, SpellingSet, rests_on,
+};
 use crate::committer::{Outcome, Staged};
 use crate::directory::Shell;
 use crate::error::EngineError;
@@ -169,9 +171,15 @@ impl DoctorActor {
         match (verdict, self.epoch) {
             (Ok(Decision::Repeat(booking)), _) => ask.reply.send(Ok(Answer::Booked(booking))),
             // It was there when this command was first decided, and now it is gone: by our own lost attempt.
-            (Err(Rejection::BookingNotFound), _) if ask.lost.is_some() => {
-                ask.reply.send(Ok(Answer::Cancelled))
-            }
+            (Err(Rejection::BookingNotFound), _) if ask.lost.is_some() => match ask.command.clone() {
+                Command::Cancel { user, date, start } => {
+                    let booking = Booking { user, date, start, key: None };
+                    self.committed(&Event::Cancelled { booking, spellings: SpellingSet::default() }, ask);
+                }
+                Command::Book { .. } | Command::SetSlots { .. } | Command::UpdateSlot { .. } => {
+                    ask.fail(EngineError::OutcomeUnknown);
+                }
+            },
             // Refused by the time alone, which says nothing about what the lost attempt did.
             (Err(Rejection::SlotInPast | Rejection::OutsideWindow), _) if ask.lost.is_some() => {
                 ask.reply.send(Err(EngineError::OutcomeUnknown));

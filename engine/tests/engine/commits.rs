@@ -260,6 +260,8 @@ fn what_a_lost_attempt_did_while_its_repeat_was_refused_is_acknowledged_after_th
         assert_eq!(app.cancel(&doctor, "ada", DAY, "10:30").await, Ok(Answer::Cancelled));
         assert_eq!(app.store.holders(&doctor, DAY, "10:30"), Vec::<String>::new());
         assert_eq!(app.booked(&doctor, DAY, "10:30").await, 0);
+        let told: Vec<bool> = app.doctors.recent(&user("ada")).iter().map(|answer| answer.booked).collect();
+        assert_eq!(told, [true, false], "the user's own list knows both");
     });
 }
 

@@ -7,6 +7,9 @@ mod batch;
 mod lane;
 mod outcome;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};

@@ -40,8 +40,12 @@ pub(crate) struct Shell {
     pub(crate) chance: Arc<dyn Chance>,
     pub(crate) clinic: Clinic,
     pub(crate) recent: RecentAnswers,
-    activations: DashMap<DoctorId, Activation>,
+    pub(crate) activations: Activations,
 }
+
+/// The live activations. Only this file looks into it.
+#[derive(Default)]
+pub(crate) struct Activations(DashMap<DoctorId, Activation>);
 
 /// Finds or starts a doctor's activation, and asks it. Clones share one directory.
 #[derive(Clone)]
@@ -64,29 +68,15 @@ struct Activation {
     last_used: Arc<AtomicU64>,
 }
 
-/// What a [`Directory`] is made of.
-pub(crate) struct DirectoryParts {
-    pub(crate) store: Arc<dyn BookingStore>,
-    pub(crate) committer: Committer,
-    pub(crate) ownership: Arc<Ownership>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) chance: Arc<dyn Chance>,
-    pub(crate) clinic: Clinic,
-    pub(crate) placement: Arc<Placement>,
-}
-
 impl Shell {
     /// Takes an ended activation out, unless another one has taken its place.
     pub(crate) fn forget(&self, doctor: &DoctorId, published: &Arc<ArcSwap<Published>>) {
-        self.activations.remove_if(doctor, |_, activation| Arc::ptr_eq(&activation.published, published));
+        self.activations.0.remove_if(doctor, |_, activation| Arc::ptr_eq(&activation.published, published));
     }
 }
 
 impl Directory {
-    pub(crate) fn new(parts: DirectoryParts) -> Self {
-        let DirectoryParts { store, committer, ownership, clock, chance, clinic, placement } = parts;
-        let (recent, activations) = (RecentAnswers::default(), DashMap::new());
-        let shell = Shell { store, committer, ownership, clock, chance, clinic, recent, activations };
+    pub(crate) fn new(shell: Shell, placement: Arc<Placement>) -> Self {
         Self {
             shell: Arc::new(shell),
             placement,
@@ -140,7 +130,7 @@ impl Directory {
 
     /// How many doctors are in memory.
     pub fn active(&self) -> usize {
-        self.shell.activations.len()
+        self.shell.activations.0.len()
     }
 
     /// Sends a message and waits for its reply. Asks another activation when this one certainly did nothing.
@@ -178,7 +168,7 @@ impl Directory {
     }
 
     fn existing(&self, doctor: &DoctorId) -> Option<Activation> {
-        let activation = self.shell.activations.get(doctor)?.clone();
+        let activation = self.shell.activations.0.get(doctor)?.clone();
         activation.last_used.store(self.millis(), Ordering::Relaxed);
         Some(activation)
     }
@@ -197,7 +187,7 @@ impl Directory {
             return Err(EngineError::Busy);
         }
         self.check_exists(doctor).await?;
-        let activation = self.shell.activations.entry(doctor.clone());
+        let activation = self.shell.activations.0.entry(doctor.clone());
         let activation = activation.or_insert_with(|| self.start(doctor.clone(), range)).clone();
         Ok(activation)
     }
@@ -231,7 +221,7 @@ impl Directory {
         let pressed = self.active() > ACTIVATIONS_MAX / 4 * 3;
         let idle = if pressed { IDLE_UNDER_PRESSURE } else { IDLE_BEFORE_PASSIVATION };
         let oldest = self.millis().saturating_sub(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
-        for entry in &self.shell.activations {
+        for entry in &self.shell.activations.0 {
             if entry.last_used.load(Ordering::Relaxed) < oldest {
                 // One that is too busy to listen is not idle.
                 let _ = entry.addr.try_send(Passivate { reason: PassivationReason::Idle });
@@ -243,7 +233,7 @@ impl Directory {
     pub(crate) async fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         let activations: Vec<Activation> =
-            self.shell.activations.iter().map(|entry| entry.value().clone()).collect();
+            self.shell.activations.0.iter().map(|entry| entry.value().clone()).collect();
         for activation in activations {
             // One that has ended already needs no telling.
             let _ = activation.addr.send(Passivate { reason: PassivationReason::Shutdown }).await;

@@ -10,8 +10,9 @@ use crate::calendar::Clinic;
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::committer::Committer;
-use crate::directory::{Directory, DirectoryParts};
+use crate::directory::{Activations, Directory, Shell};
 use crate::limits::IDLE_CHECK_INTERVAL;
+use crate::recent::RecentAnswers;
 use crate::shard::{Node, Ownership, RangeId, Standing, TakeoverError};
 use crate::store::{BookingStore, Fences};
 
@@ -97,15 +98,17 @@ impl Engine {
         let node = Arc::new(Node::new(fences, Arc::clone(&ownership), Arc::clone(&chance)));
         node.take_all().await?;
         let committer = Committer::start(&store, &node, &chance, &placement);
-        let directory = Directory::new(DirectoryParts {
+        let shell = Shell {
             store,
             committer: committer.clone(),
             ownership: Arc::clone(&ownership),
             clock,
             chance,
             clinic,
-            placement: Arc::clone(&placement),
-        });
+            recent: RecentAnswers::default(),
+            activations: Activations::default(),
+        };
+        let directory = Directory::new(shell, Arc::clone(&placement));
         placement.run(node.watch());
         placement.run(sweep(directory.clone(), ownership.standing()));
         Ok(Self { directory, committer, ownership, placement })

@@ -179,12 +179,9 @@ impl Lane {
             let lost = lost_since.is_some();
             match answer {
                 Ok(Ok(())) => return Ended::Judged(Verdict::Committed),
-                Ok(Err(CommitError::Cancelled(reasons))) => {
-                    let verdict = judge(batch, ranges, &reasons, lost);
-                    // A conflict or throttle tells nothing about the attempt that was lost.
-                    if !(lost && reasons.only_transient()) {
-                        return Ended::Judged(verdict);
-                    }
+                // A conflict or throttle tells nothing about an attempt that was lost.
+                Ok(Err(CommitError::Cancelled(reasons))) if !(lost && reasons.only_transient()) => {
+                    return Ended::Judged(judge(batch, ranges, &reasons, lost));
                 }
                 Ok(Err(CommitError::Aborted(reason))) if !lost => {
                     tracing::debug!(%reason, "commit refused for now");
@@ -194,7 +191,7 @@ impl Lane {
                     tracing::error!(%reason, batch.events = batch.events.len(), "malformed commit");
                     return Ended::Malformed;
                 }
-                Ok(Err(CommitError::Aborted(_) | CommitError::Malformed(_))) => {}
+                Ok(Err(CommitError::Cancelled(_) | CommitError::Aborted(_) | CommitError::Malformed(_))) => {}
                 Ok(Err(CommitError::Unknown(reason))) => {
                     tracing::warn!(%reason, "a commit went unanswered");
                     lost_since.get_or_insert_with(Instant::now);

@@ -40,6 +40,15 @@ async fn book_together(
     join_all(asks).await.into_iter().map(Result::unwrap).collect()
 }
 
+/// Fills a slot. Behind the engine's back a's row then becomes z's: the slot is as full as before.
+async fn fill_and_swap_a_row(app: &TestEngine, doctor: &DoctorId) {
+    for name in ["a", "b", "c", "d", "e"] {
+        app.book(doctor, name, DAY, "10:30").await.unwrap();
+    }
+    vanish(&app.store, doctor, "a", DAY, "10:30");
+    foreign(&app.store, doctor, "z", DAY, "10:30");
+}
+
 #[test]
 fn events_that_their_conditions_refuse_cost_their_neighbours_nothing() {
     on_paused_time(async {
@@ -67,12 +76,7 @@ fn a_cancellation_that_failed_takes_the_booking_that_rested_on_it_with_it() {
     on_paused_time(async {
         let app = TestEngine::start().await;
         let doctor = app.doctor("asha").await;
-        for name in ["a", "b", "c", "d", "e"] {
-            app.book(&doctor, name, DAY, "10:30").await.unwrap();
-        }
-        // Behind the engine's back a's row has become z's: the slot is as full as before.
-        vanish(&app.store, &doctor, "a", DAY, "10:30");
-        foreign(&app.store, &doctor, "z", DAY, "10:30");
+        fill_and_swap_a_row(&app, &doctor).await;
         let (cancelled, booked) =
             futures::join!(app.cancel(&doctor, "a", DAY, "10:30"), app.book(&doctor, "f", DAY, "10:30"));
         assert_eq!(cancelled, Err(EngineError::Rejected(Rejection::BookingNotFound)));
@@ -270,11 +274,7 @@ fn a_booking_that_was_staged_behind_a_cancellation_in_flight_falls_with_it() {
     on_paused_time(async {
         let app = TestEngine::start().await;
         let doctor = app.doctor("asha").await;
-        for name in ["a", "b", "c", "d", "e"] {
-            app.book(&doctor, name, DAY, "10:30").await.unwrap();
-        }
-        vanish(&app.store, &doctor, "a", DAY, "10:30");
-        foreign(&app.store, &doctor, "z", DAY, "10:30");
+        fill_and_swap_a_row(&app, &doctor).await;
         app.store.hold();
         let booked = async {
             // The cancellation is at the store; the booking waits in its lane.

@@ -48,6 +48,8 @@ pub struct FaultyStore {
     batches: Arc<Mutex<Vec<Batch>>>,
     gate: Arc<Semaphore>,
     silent: Arc<std::sync::atomic::AtomicBool>,
+    /// What the next load of the doctor `stall` waits for, holding up its whole thread.
+    stall: Arc<Mutex<Option<std::sync::mpsc::Receiver<()>>>>,
 }
 
 const OPEN: usize = 1_000_000;
@@ -60,6 +62,7 @@ impl FaultyStore {
             batches: Arc::default(),
             gate: Arc::new(Semaphore::new(OPEN)),
             silent: Arc::default(),
+            stall: Arc::default(),
         }
     }
 
@@ -84,6 +87,13 @@ impl FaultyStore {
 
     fn is_silent(&self) -> bool {
         self.silent.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Makes the next load of the doctor `stall` hold up its thread until the sender is dropped.
+    pub fn stall(&self) -> std::sync::mpsc::Sender<()> {
+        let (resume, stalled) = std::sync::mpsc::channel();
+        *self.stall.lock().unwrap() = Some(stalled);
+        resume
     }
 
     /// Lets no commit through until `release`.
@@ -123,6 +133,12 @@ impl BookingStore for FaultyStore {
         date: NaiveDate,
     ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
         let (memory, doctor) = (self.memory.clone(), doctor.clone());
+        if doctor == self::doctor("stall")
+            && let Some(stalled) = self.stall.lock().unwrap().take()
+        {
+            // An error says that the test has dropped its end, which is what is waited for.
+            let _ = stalled.recv();
+        }
         async move {
             tokio::time::sleep(Duration::from_millis(1)).await;
             memory.load_date(&doctor, date).await
@@ -230,6 +246,10 @@ impl TestEngine {
     }
 
     pub async fn try_on(store: FaultyStore, seed: u64) -> Result<Self, TakeoverError> {
+        Self::placed(store, seed, Placement::here()).await
+    }
+
+    pub async fn placed(store: FaultyStore, seed: u64, placement: Placement) -> Result<Self, TakeoverError> {
         let clock = Arc::new(ManualClock::new(monday_morning()));
         let engine = Engine::start(Parts {
             store: Arc::new(store.clone()),
@@ -237,7 +257,7 @@ impl TestEngine {
             clock: clock.clone(),
             chance: Arc::new(SeededChance::new(seed)),
             clinic: Clinic::new(chrono_tz::Tz::Asia__Kolkata),
-            placement: Placement::here(),
+            placement,
         });
         let engine = engine.await?;
         Ok(Self { doctors: engine.directory(), engine, store, clock })

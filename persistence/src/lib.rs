@@ -15,6 +15,7 @@
 mod data_folder;
 mod dynamo;
 mod embedded;
+mod s3;
 pub mod tables;
 
 pub use data_folder::{DataFolder, DataFolderError};
@@ -23,4 +24,5 @@ pub use dynamo::{
     DynamoBookings, DynamoFences, Endpoint, LISTED_DATES_MAX, NewAccount, UserBookings,
 };
 pub use embedded::{EmbeddedDynamo, EmbeddedError, Where};
+pub use s3::BucketNames;
 pub use tables::{TableNames, TablesError};

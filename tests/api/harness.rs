@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_web::rt::task::JoinHandle;
 use chrono::{DateTime, Utc};
 use engine::{Clinic, Directory, ManualClock, Placement, SystemChance};
-use persistence::{Dynamo, TableNames};
+use persistence::{BucketNames, Dynamo, TableNames};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -14,7 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use web::config::{
-    AuthConfig, Config, CorsConfig, PasswordConfig, Place, ServerConfig, StoreConfig, ThrottleConfig,
+    AssistantConfig, AuthConfig, Config, CorsConfig, FilesConfig, PasswordConfig, PaymentsConfig, Place,
+    ServerConfig, StoreConfig, ThrottleConfig,
 };
 use web::startup::{Application, Ended, Surroundings};
 
@@ -66,6 +67,9 @@ pub fn config() -> Config {
             failure_floor: Duration::ZERO,
         },
         store: StoreConfig { place: Place::Memory, tables: TableNames::default() },
+        files: FilesConfig { place: Place::Memory, public_endpoint: None, buckets: BucketNames::default() },
+        assistant: AssistantConfig::default(),
+        payments: PaymentsConfig::default(),
         cors: CorsConfig::default(),
         clinic: Clinic::new(chrono_tz::Asia::Kolkata),
         demo: false,

@@ -1,10 +1,13 @@
 //! Every setting, one struct for each concern. Each is read from the environment by its own `from_env`; tests build
 //! them by hand. Nothing here opens a file or a socket.
 
+mod assistant;
 mod auth;
 mod cors;
 mod environment;
+mod files;
 mod options;
+mod payments;
 mod secret;
 mod server;
 mod store;
@@ -13,10 +16,13 @@ mod variables;
 use chrono_tz::Tz;
 use engine::Clinic;
 
+pub use assistant::AssistantConfig;
 pub use auth::{AuthConfig, PasswordConfig, ThrottleConfig};
 pub use cors::CorsConfig;
 pub use environment::{ConfigError, Environment};
+pub use files::FilesConfig;
 pub use options::Options;
+pub use payments::{PaymentsConfig, RazorpayKeys};
 pub use secret::Secret;
 pub use server::ServerConfig;
 pub use store::{Place, StoreConfig};
@@ -30,6 +36,12 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Where the data lives.
     pub store: StoreConfig,
+    /// Where files live.
+    pub files: FilesConfig,
+    /// The model that answers patients.
+    pub assistant: AssistantConfig,
+    /// Razorpay.
+    pub payments: PaymentsConfig,
     /// Which pages of other origins may call.
     pub cors: CorsConfig,
     /// Whose wall clock the slots are on.
@@ -45,6 +57,9 @@ impl Config {
         let config = Self {
             server: ServerConfig::from_env(&mut env),
             auth: AuthConfig::from_env(&mut env, store.place.is_embedded()),
+            files: FilesConfig::from_env(&mut env),
+            assistant: AssistantConfig::from_env(&mut env),
+            payments: PaymentsConfig::from_env(&mut env),
             cors: CorsConfig::from_env(&mut env),
             clinic: clinic_from_env(&mut env),
             demo: demo_from_env(&mut env, &store.place),

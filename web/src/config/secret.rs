@@ -15,7 +15,12 @@ impl Secret {
         (bytes.len() >= Self::BYTES_MIN).then_some(Self(bytes))
     }
 
-    /// The bytes, for the one place that signs with them.
+    /// Takes a secret that somebody else has chosen.
+    pub fn of_any_length(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, for the places that sign with them.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

@@ -43,17 +43,18 @@ impl StoreConfig {
     pub(super) fn from_env(env: &mut Environment) -> Self {
         let endpoint = env.parsed("DYNAMODB_ENDPOINT", url);
         let region = env.text("AWS_REGION").or_else(|| env.text("AWS_DEFAULT_REGION"));
-        let folder = env.text("KOKORO_DATA_DIR").unwrap_or_else(|| "./data".to_owned());
         if endpoint.is_none() && region.is_none() {
             // Whoever set these meant AWS, and would not find its bookings in a folder.
-            for name in ["AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"] {
+            for name in
+                ["AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3"]
+            {
                 if env.text(name).is_some() {
                     env.problem(format!("{name} is set, and neither AWS_REGION nor DYNAMODB_ENDPOINT is"));
                 }
             }
         }
         let place = match (endpoint, region) {
-            (None, None) => Place::Folder(folder.into()),
+            (None, None) => Place::Folder(data_folder(env)),
             (endpoint, _) => Place::Named { endpoint },
         };
         Self { place, tables: tables_from_env(env) }
@@ -84,7 +85,12 @@ fn table_name(text: &str) -> Result<String, &'static str> {
     well_formed.then(|| text.to_owned()).ok_or("a table name: 3 to 255 letters, digits, '_', '.' or '-'")
 }
 
-fn url(text: &str) -> Result<String, &'static str> {
+/// Where the embedded servers keep their data.
+pub(super) fn data_folder(env: &Environment) -> PathBuf {
+    env.text("KOKORO_DATA_DIR").unwrap_or_else(|| "./data".to_owned()).into()
+}
+
+pub(super) fn url(text: &str) -> Result<String, &'static str> {
     let expected = "a URL such as http://127.0.0.1:8000";
     let uri: Uri = text.parse().map_err(|_| expected)?;
     let is_url =

@@ -1,0 +1,51 @@
+//! Where files live: medical files and doctors' documents.
+
+use persistence::BucketNames;
+
+use super::environment::Environment;
+use super::store::{Place, data_folder, url};
+
+/// Which S3, and the names of its buckets.
+#[derive(Debug, Clone)]
+pub struct FilesConfig {
+    /// Where it is.
+    pub place: Place,
+    /// The address that pre-signed URLs carry; `None`: the one in use.
+    pub public_endpoint: Option<String>,
+    /// What its buckets are called.
+    pub buckets: BucketNames,
+}
+
+impl FilesConfig {
+    /// Reads `S3_ENDPOINT`, `AWS_REGION` or `AWS_DEFAULT_REGION`, `KOKORO_DATA_DIR`, `S3_PUBLIC_ENDPOINT`,
+    /// `MEDILOCKER_BUCKET` and `DOCTOR_DOCUMENTS_BUCKET`.
+    pub(super) fn from_env(env: &mut Environment) -> Self {
+        let endpoint = env.parsed("S3_ENDPOINT", url);
+        let region = env.text("AWS_REGION").or_else(|| env.text("AWS_DEFAULT_REGION"));
+        let place = match (endpoint, region) {
+            (None, None) => Place::Folder(data_folder(env)),
+            (endpoint, _) => Place::Named { endpoint },
+        };
+        let mut buckets = BucketNames::default();
+        for (name, bucket) in [
+            ("MEDILOCKER_BUCKET", &mut buckets.medilocker),
+            ("DOCTOR_DOCUMENTS_BUCKET", &mut buckets.documents),
+        ] {
+            if let Some(value) = env.parsed(name, bucket_name) {
+                *bucket = value;
+            }
+        }
+        Self { place, public_endpoint: env.parsed("S3_PUBLIC_ENDPOINT", url), buckets }
+    }
+}
+
+/// S3 user guide, "General purpose bucket naming rules".
+fn bucket_name(text: &str) -> Result<String, &'static str> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+    let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let well_formed = (3..=63).contains(&text.len())
+        && text.bytes().all(allowed)
+        && ends(text.bytes().next())
+        && ends(text.bytes().last());
+    well_formed.then(|| text.to_owned()).ok_or("a bucket name: 3 to 63 small letters, digits, '.' or '-'")
+}

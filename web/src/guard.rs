@@ -1,11 +1,14 @@
 //! What is turned away before anybody looks at it.
 
+use std::time::Duration;
+
 use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 
+use crate::body::BodyLimit;
 use crate::error::ApiError;
 use crate::routes::{HEALTHZ, READYZ};
 use crate::state::AppState;
@@ -24,6 +27,26 @@ pub(crate) async fn admit<B: MessageBody + 'static>(
         return Ok(request.error_response(ApiError::ShuttingDown));
     }
     next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+}
+
+/// How long a route's answer may take, where that is not the server's own time. Put on it with `app_data`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AnswerTimeout(pub(crate) Duration);
+
+/// Answers for a handler that hangs. What it had begun may have been done: the outcome is unknown. An answer that
+/// streams counts as given when its head is ready.
+pub(crate) async fn bound<B: MessageBody + 'static>(
+    app: Data<AppState>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let answer = request.app_data::<AnswerTimeout>().map_or(app.server.answer_timeout, |own| own.0);
+    let whole = BodyLimit::of(request.request())?.timeout + answer;
+    let head = request.request().clone();
+    match tokio::time::timeout(whole, next.call(request)).await {
+        Ok(answer) => answer.map(ServiceResponse::map_into_boxed_body),
+        Err(_) => Ok(ServiceResponse::from_err(ApiError::OutcomeUnknown, head)),
+    }
 }
 
 /// The request line and the headers as they came, give or take a few bytes.

@@ -6,16 +6,12 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
-use actix_web::http::header::CONTENT_LENGTH;
-use actix_web::web::{Bytes, BytesMut};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
-use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::body;
 use crate::error::ApiError;
-use crate::state::AppState;
 
 /// A body that is JSON, whatever it says.
 #[derive(Debug)]
@@ -68,7 +64,7 @@ impl FromRequest for JsonBody {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
             require_json(&request)?;
-            decode(&read(&request, payload).await?)
+            decode(&body::read(&request, payload).await?)
         })
     }
 }
@@ -80,7 +76,7 @@ impl FromRequest for JsonBodyOrNothing {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let bytes = read(&request, payload).await?;
+            let bytes = body::read(&request, payload).await?;
             if bytes.is_empty() {
                 return Ok(Self(JsonBody(Value::Object(serde_json::Map::new()))));
             }
@@ -99,32 +95,6 @@ fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
 
 fn decode(bytes: &[u8]) -> Result<JsonBody, ApiError> {
     serde_json::from_slice(bytes).map(JsonBody).map_err(|_| ApiError::InvalidJson)
-}
-
-/// Reads the body up to the limit; one that announces itself as longer is not read at all.
-async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
-    let server = &AppState::of(request)?.server;
-    let limit = server.body_bytes_max;
-    let announced =
-        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(ApiError::BodyTooLarge(limit));
-    }
-    let whole = async {
-        let mut body = BytesMut::new();
-        while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|error| match error {
-                PayloadError::Overflow => ApiError::BodyTooLarge(limit),
-                _ => ApiError::InvalidJson,
-            })?;
-            if body.len() + chunk.len() > limit {
-                return Err(ApiError::BodyTooLarge(limit));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body.freeze())
-    };
-    tokio::time::timeout(server.body_timeout, whole).await.unwrap_or(Err(ApiError::BodyTooSlow))
 }
 
 #[cfg(test)]

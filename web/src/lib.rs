@@ -11,6 +11,7 @@ pub mod startup;
 pub mod telemetry;
 
 mod auth;
+mod body;
 mod error;
 mod guard;
 mod handlers;

@@ -1,10 +1,14 @@
 //! Every URL on one screen.
 
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head};
+use actix_web::middleware::from_fn;
 use actix_web::web::{ServiceConfig, post, resource, route};
-use actix_web::{Handler, Resource, Responder};
+use actix_web::{Error, FromRequest, Handler, Resource, Responder};
 
 use crate::error::ApiError;
+use crate::guard;
 use crate::handlers::{auth, doctor_bookings, doctors_service, health};
 
 /// The process lives.
@@ -36,24 +40,50 @@ pub(crate) fn all(config: &mut ServiceConfig) {
         .default_service(route().to(nothing_here));
 }
 
-/// A call: POST, and a clear answer to any other method.
-fn posted<F, Args, const N: usize>(paths: [&'static str; N], handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: actix_web::FromRequest + 'static,
-    F::Output: Responder + 'static,
+/// A route with its own data and the bounds that hold for all.
+trait Bounded:
+    ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    > + 'static
 {
-    resource(paths.to_vec()).route(post().to(handler)).default_service(route().to(post_only))
 }
 
-fn read<F, Args>(path: &'static str, handler: F) -> Resource
+impl<T> Bounded for T where
+    T: ServiceFactory<
+            ServiceRequest,
+            Config = (),
+            Response = ServiceResponse<BoxBody>,
+            Error = Error,
+            InitError = (),
+        > + 'static
+{
+}
+
+/// A call: POST, and a clear answer to any other method. What it is allowed beyond the usual is its `app_data`:
+/// `BodyLimit`, `AnswerTimeout`.
+fn posted<F, Args, const N: usize>(paths: [&'static str; N], handler: F) -> Resource<impl Bounded>
 where
     F: Handler<Args>,
-    Args: actix_web::FromRequest + 'static,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let call = resource(paths.to_vec()).route(post().to(handler)).default_service(route().to(post_only));
+    call.wrap(from_fn(guard::bound))
+}
+
+fn read<F, Args>(path: &'static str, handler: F) -> Resource<impl Bounded>
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
     let get = route().guard(Any(Get()).or(Head())).to(handler);
-    resource(path).route(get).default_service(route().to(get_only))
+    let call = resource(path).route(get).default_service(route().to(get_only));
+    call.wrap(from_fn(guard::bound))
 }
 
 async fn nothing_here() -> Result<&'static str, ApiError> {

@@ -3,9 +3,14 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use engine::limits::ASK_DEADLINE;
 use ipnet::IpNet;
 
 use super::environment::Environment;
+
+/// How long an answer may take. It must leave a handler the time to ask the engine twice, which knows the outcome best.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
+const _: () = assert!(ANSWER_TIMEOUT.as_millis() > 2 * ASK_DEADLINE.as_millis());
 
 /// The server's address and bounds.
 #[derive(Debug, Clone)]
@@ -24,6 +29,8 @@ pub struct ServerConfig {
     pub head_timeout: Duration,
     /// How long a client may take to send a request's body.
     pub body_timeout: Duration,
+    /// How long an answer may take once the body has had its time.
+    pub answer_timeout: Duration,
     /// The longest body, in bytes.
     pub body_bytes_max: usize,
     /// The longest head, in bytes: request line and headers together.
@@ -48,6 +55,7 @@ impl Default for ServerConfig {
             keep_alive: Duration::from_secs(75),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(20),
+            answer_timeout: ANSWER_TIMEOUT,
             body_bytes_max: 64 * 1024,
             head_bytes_max: 16 * 1024,
             stop_notice: Duration::from_millis(200),

@@ -1,0 +1,96 @@
+//! How much a body may be and how long it may take to come, route by route.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::web::{Bytes, BytesMut};
+use futures::StreamExt;
+
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// Bounds of a route's bodies. A route that needs others than the server's own has them as its `app_data`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimit {
+    /// The longest body, in bytes.
+    pub(crate) bytes: usize,
+    /// How long a client may take to send it.
+    pub(crate) timeout: Duration,
+}
+
+impl BodyLimit {
+    /// The bounds that hold for this request.
+    pub(crate) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
+        if let Some(own) = request.app_data() {
+            return Ok(*own);
+        }
+        let server = &AppState::of(request)?.server;
+        Ok(Self { bytes: server.body_bytes_max, timeout: server.body_timeout })
+    }
+
+    /// Refuses a body that announces itself as longer, so that none of it is read.
+    pub(crate) fn check_announced(self, request: &HttpRequest) -> Result<(), ApiError> {
+        let length = request.headers().get(CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let is_too_long = length.is_some_and(|length| length > self.bytes as u64);
+        if is_too_long { Err(ApiError::BodyTooLarge(self.bytes)) } else { Ok(()) }
+    }
+}
+
+/// Reads the whole body, within the bounds of its route.
+pub(crate) async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
+    let limit = BodyLimit::of(request)?;
+    limit.check_announced(request)?;
+    let whole = async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| match error {
+                PayloadError::Overflow => ApiError::BodyTooLarge(limit.bytes),
+                _ => ApiError::InvalidJson,
+            })?;
+            if body.len() + chunk.len() > limit.bytes {
+                return Err(ApiError::BodyTooLarge(limit.bytes));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    };
+    tokio::time::timeout(limit.timeout, whole).await.unwrap_or(Err(ApiError::BodyTooSlow))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::FromRequest;
+    use actix_web::http::header::CONTENT_TYPE;
+    use actix_web::test::TestRequest;
+    use futures::stream::LocalBoxStream;
+
+    use super::*;
+    use crate::json::JsonBody;
+
+    async fn told(limit: BodyLimit, body: &'static [u8]) -> Result<(), String> {
+        let request = TestRequest::post().insert_header((CONTENT_TYPE, "application/json")).app_data(limit);
+        let (request, mut payload) = request.set_payload(body).to_http_parts();
+        JsonBody::from_request(&request, &mut payload).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    #[actix_web::test]
+    async fn a_route_has_bounds_of_its_own() {
+        let limit = BodyLimit { bytes: 8, timeout: Duration::from_secs(60) };
+        assert_eq!(told(limit, b"[1,2,34]").await, Ok(()));
+        assert_eq!(told(limit, b"[1,2,345]").await, Err("body_too_large".to_owned()));
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_does_not_come_in_time_is_refused() {
+        let limit = BodyLimit { bytes: 8, timeout: Duration::ZERO };
+        let request = TestRequest::post().app_data(limit).to_http_request();
+        let never: LocalBoxStream<'static, Result<Bytes, PayloadError>> =
+            Box::pin(futures::stream::pending());
+        let never = Payload::Stream { payload: never };
+        assert!(matches!(read(&request, never).await, Err(ApiError::BodyTooSlow)));
+    }
+}

@@ -75,6 +75,7 @@ impl Node {
             logging.join().unwrap();
             return Err(log.lock().unwrap().clone());
         };
+        web::http_client::install_cryptography();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
         Ok(Self { child, url: first[at..].trim().to_owned(), http, output: Some(output), log })
     }

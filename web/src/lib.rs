@@ -7,6 +7,7 @@
 //! This crate knows neither AWS nor the rules of the calendar.
 
 pub mod config;
+pub mod http_client;
 pub mod startup;
 pub mod telemetry;
 

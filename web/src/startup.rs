@@ -24,7 +24,7 @@ use crate::auth::Tokens;
 use crate::config::{Config, CorsConfig, Place, Secret, ServerConfig};
 use crate::services::{Accounts, DOCTOR_LISTS_AT_ONCE, fill_with_examples, has_examples};
 use crate::state::AppState;
-use crate::{guard, routes, secret_file, telemetry};
+use crate::{guard, http_client, routes, secret_file, telemetry};
 
 /// Threads of the committer's lanes: two to four were fastest on the embedded store.
 const LANE_THREADS: usize = 2;
@@ -105,6 +105,7 @@ impl Application {
     /// that could not listen must not do that.
     pub async fn build(config: Config, surroundings: Surroundings) -> anyhow::Result<Self> {
         let Surroundings { clock, chance, placement } = surroundings;
+        http_client::install_cryptography();
         let listener =
             bind(&config.server).with_context(|| format!("cannot listen on {}", config.server.listen))?;
         let (embedded, endpoint) = store(&config.store.place)?;

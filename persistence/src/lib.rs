@@ -20,8 +20,8 @@ pub mod tables;
 
 pub use data_folder::{DataFolder, DataFolderError};
 pub use dynamo::{
-    Account, AccountKind, Accounts, AccountsError, BookingRow, ConnectError, CreateError, Dynamo,
-    DynamoBookings, DynamoFences, Endpoint, LISTED_DATES_MAX, NewAccount, UserBookings,
+    Account, AccountKind, Accounts, AccountsError, BookingRow, Chats, ConnectError, CreateError, Dynamo,
+    DynamoBookings, DynamoFences, Endpoint, Exchange, LISTED_DATES_MAX, NewAccount, UserBookings,
 };
 pub use embedded::{EmbeddedDynamo, EmbeddedError, Where};
 pub use s3::BucketNames;

@@ -1,9 +1,10 @@
-//! DynamoDB: one file per hop. [`bookings`] and [`fences`] implement the engine's traits, [`accounts`] and
-//! [`user_bookings`] are called by `web`; [`keys`], [`items`] and [`transact`] know how rows look, [`error`]
+//! DynamoDB: one file per hop. [`bookings`] and [`fences`] implement the engine's traits, [`accounts`], [`chats`]
+//! and [`user_bookings`] are called by `web`; [`keys`], [`items`] and [`transact`] know how rows look, [`error`]
 //! what a failure means.
 
 mod accounts;
 mod bookings;
+mod chats;
 mod connect;
 mod error;
 mod fences;
@@ -20,6 +21,7 @@ use engine::store::LoadError;
 
 pub use accounts::{Account, AccountKind, Accounts, AccountsError, CreateError, NewAccount};
 pub use bookings::DynamoBookings;
+pub use chats::{Chats, Exchange};
 pub use connect::{ConnectError, Endpoint};
 pub(crate) use error::request_failure;
 pub use fences::DynamoFences;
@@ -56,6 +58,11 @@ impl Dynamo {
     /// Patients' and doctors' accounts.
     pub fn accounts(&self) -> Accounts {
         Accounts::new(self.clone())
+    }
+
+    /// Exchanges with the assistant.
+    pub fn chats(&self) -> Chats {
+        Chats::new(self.clone())
     }
 
     /// Lists of stored bookings.

@@ -13,6 +13,7 @@ use engine::store::LoadError;
 use engine::{EngineError, Rejection, Standing};
 use persistence::{AccountKind, AccountsError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::auth::TooMany;
 
@@ -77,14 +78,21 @@ struct Told {
     header: Option<(HeaderName, HeaderValue)>,
 }
 
-#[derive(Serialize)]
-struct Problem<'a> {
+/// The body of a failure (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Problem<'a> {
     r#type: &'static str,
+    /// What the status means.
     title: &'static str,
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// A sentence for a person.
     detail: &'a str,
+    /// A word for a program.
     code: &'static str,
+    /// Names the request, as `X-Request-Id` does.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = true, pattern = "^[0-9a-f]{32}$")]
     request_id: Option<&'a str>,
 }
 

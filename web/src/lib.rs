@@ -17,6 +17,7 @@ mod error;
 mod guard;
 mod handlers;
 mod json;
+mod openapi;
 mod peer;
 mod routes;
 mod secret_file;

@@ -9,31 +9,43 @@ use actix_web::{Error, FromRequest, Handler, Resource, Responder};
 
 use crate::error::ApiError;
 use crate::guard;
-use crate::handlers::{auth, doctor_bookings, doctors_service, health};
+use crate::handlers::{auth, docs, doctor_bookings, doctors_service, health};
 
 /// The process lives.
 pub(crate) const HEALTHZ: &str = "/healthz";
 /// The process can book.
 pub(crate) const READYZ: &str = "/readyz";
 
+/// Second names of calls, which the frontend uses as well.
+pub(crate) const ALIASES: [(&str, &str); 4] = [
+    ("/auth/signupUser", "/auth/user/signup"),
+    ("/auth/signupDoctor", "/auth/doctor/signup"),
+    ("/auth/loginUser", "/auth/user/login"),
+    ("/auth/loginDoctor", "/auth/doctor/login"),
+];
+
 /// Adds every route.
 pub(crate) fn all(config: &mut ServiceConfig) {
     config
         // auth
-        .service(posted(["/auth/signupUser", "/auth/user/signup"], auth::sign_up_user))
-        .service(posted(["/auth/signupDoctor", "/auth/doctor/signup"], auth::sign_up_doctor))
-        .service(posted(["/auth/loginUser", "/auth/user/login"], auth::log_in_user))
-        .service(posted(["/auth/loginDoctor", "/auth/doctor/login"], auth::log_in_doctor))
-        .service(posted(["/auth/logout"], auth::log_out))
+        .service(posted("/auth/signupUser", auth::sign_up_user))
+        .service(posted("/auth/signupDoctor", auth::sign_up_doctor))
+        .service(posted("/auth/loginUser", auth::log_in_user))
+        .service(posted("/auth/loginDoctor", auth::log_in_doctor))
+        .service(posted("/auth/logout", auth::log_out))
         // what doctors publish
-        .service(posted(["/doctorsService/setSlots"], doctors_service::set_slots))
-        .service(posted(["/doctorsService/updateSlot"], doctors_service::update_slot))
+        .service(posted("/doctorsService/setSlots", doctors_service::set_slots))
+        .service(posted("/doctorsService/updateSlot", doctors_service::update_slot))
         // seats
-        .service(posted(["/doctorBookings/book"], doctor_bookings::book))
-        .service(posted(["/doctorBookings/cancel"], doctor_bookings::cancel))
-        .service(posted(["/doctorBookings/available"], doctor_bookings::available))
-        .service(posted(["/doctorBookings/user"], doctor_bookings::user))
-        .service(posted(["/doctorBookings/fetchBookings"], doctor_bookings::fetch_bookings))
+        .service(posted("/doctorBookings/book", doctor_bookings::book))
+        .service(posted("/doctorBookings/cancel", doctor_bookings::cancel))
+        .service(posted("/doctorBookings/available", doctor_bookings::available))
+        .service(posted("/doctorBookings/user", doctor_bookings::user))
+        .service(posted("/doctorBookings/fetchBookings", doctor_bookings::fetch_bookings))
+        // what all this is
+        .service(read("/openapi.json", docs::document))
+        .service(read("/docs", docs::entrance))
+        .service(read("/docs/{file:[^/]*}", docs::page))
         // whoever watches the process
         .service(read(HEALTHZ, health::healthz))
         .service(read(READYZ, health::readyz))
@@ -63,15 +75,17 @@ impl<T> Bounded for T where
 {
 }
 
-/// A call: POST, and a clear answer to any other method. What it is allowed beyond the usual is its `app_data`:
-/// `BodyLimit`, `AnswerTimeout`.
-fn posted<F, Args, const N: usize>(paths: [&'static str; N], handler: F) -> Resource<impl Bounded>
+/// A call under each of its names: POST, and a clear answer to any other method. What it is allowed beyond the usual is
+/// its `app_data`: `BodyLimit`, `AnswerTimeout`.
+fn posted<F, Args>(path: &'static str, handler: F) -> Resource<impl Bounded>
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    let call = resource(paths.to_vec()).route(post().to(handler)).default_service(route().to(post_only));
+    let aliases = ALIASES.into_iter().filter(|(name, _)| *name == path).map(|(_, alias)| alias);
+    let names: Vec<&str> = std::iter::once(path).chain(aliases).collect();
+    let call = resource(names).route(post().to(handler)).default_service(route().to(post_only));
     call.wrap(from_fn(guard::bound))
 }
 

@@ -5,11 +5,13 @@ use actix_web::web::{Data, Json};
 use chrono::NaiveDate;
 use engine::{Answer, Command, DoctorId, EngineError, IdempotencyKey, Rejection, SlotStart, UserId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::handlers::{parse_date, parse_doctor, parse_start, parse_user};
 use crate::json::JsonBody;
+use crate::openapi::fields;
 use crate::services::{self, Shown};
 use crate::state::AppState;
 
@@ -18,59 +20,91 @@ const SHOWN_DAYS: u64 = 7;
 /// How many days back `/fetchBookings` can be asked for.
 const FETCHED_DAYS_MAX: u64 = 365;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({
+    "doctor_id": "asha@clinic.example", "date": "2026-11-24", "start": "10:00", "user_id": "ada@example.com"
+})))]
 struct SeatRequest {
+    #[schema(schema_with = fields::email)]
     doctor_id: String,
+    #[schema(schema_with = fields::date)]
     date: String,
+    #[schema(schema_with = fields::slot_start)]
     start: String,
+    #[schema(schema_with = fields::email_or_none)]
     user_id: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({"doctor_id": "asha@clinic.example", "date": "2026-11-24"})))]
 struct AvailableRequest {
+    #[schema(schema_with = fields::email)]
     doctor_id: String,
+    #[schema(schema_with = fields::date)]
     date: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({"user_id": "ada@example.com"})))]
 struct UserRequest {
     #[serde(rename = "user_id")]
+    #[schema(schema_with = fields::email)]
     _user_id: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({"id": "ada@example.com", "type": "user", "days": 30})))]
 struct FetchRequest {
     #[serde(rename = "id")]
+    #[schema(schema_with = fields::email)]
     _id: String,
+    #[schema(pattern = "^(user|doctor)$")]
     r#type: String,
+    /// How many days back from today.
+    #[schema(value_type = u16, maximum = 365)]
     days: serde_json::Number,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"message": "Slot booked", "booking": {
+    "PK": "asha@clinic.example#2026-11-24", "SK": "10:00#ada@example.com", "doctor_id": "asha@clinic.example",
+    "date": "2026-11-24", "start": "10:00", "user_id": "ada@example.com", "ttl": 1_796_083_200
+}})))]
 pub(crate) struct Booked {
     message: &'static str,
     booking: Shown,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"message": "Booking cancelled"})))]
 pub(crate) struct Cancelled {
     message: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"slots": [{"start": "10:00", "end": "10:30", "booked": 2, "available": true}]})))]
 pub(crate) struct Available {
+    /// In time order: what is offered and has not begun.
     slots: Vec<Slot>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Slot {
+    #[schema(schema_with = fields::slot_start)]
     start: String,
+    #[schema(schema_with = fields::slot_end)]
     end: String,
+    /// Seats that are taken.
     booked: usize,
+    /// Whether a seat is left.
     available: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"bookings": [{
+    "PK": "asha@clinic.example#2026-11-24", "SK": "10:00#ada@example.com", "doctor_id": "asha@clinic.example",
+    "date": "2026-11-24", "start": "10:00", "user_id": "ada@example.com", "ttl": 1_796_083_200
+}]})))]
 pub(crate) struct Bookings {
     bookings: Vec<Shown>,
 }
@@ -93,6 +127,16 @@ impl SeatRequest {
 }
 
 /// Books one slot for the caller.
+///
+/// A slot has five seats, of which a user takes one. With an `Idempotency-Key` a repeat is answered as the first was.
+#[utoipa::path(post, path = "/doctorBookings/book", tag = "doctorBookings", request_body = SeatRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "1 to 64 visible ASCII characters",
+        pattern = "^[!-~]{1,64}$", example = "7f1c3a")),
+    responses(
+        (status = 200, body = Booked),
+        (status = 404, description = "doctor_not_found"),
+        (status = 409, description = "slot_full, already_booked, slot_unavailable"),
+        (status = 422, description = "outside_booking_window, slot_in_past")))]
 pub(crate) async fn book(
     app: Data<AppState>,
     request: HttpRequest,
@@ -112,6 +156,10 @@ pub(crate) async fn book(
 }
 
 /// Gives a seat back: the user its own, the doctor any of its own calendar.
+#[utoipa::path(post, path = "/doctorBookings/cancel", tag = "doctorBookings", request_body = SeatRequest, responses(
+    (status = 200, body = Cancelled),
+    (status = 404, description = "doctor_not_found, booking_not_found"),
+    (status = 422, description = "slot_in_past")))]
 pub(crate) async fn cancel(
     app: Data<AppState>,
     caller: Caller,
@@ -142,6 +190,11 @@ pub(crate) async fn cancel(
 }
 
 /// Shows what a doctor offers on a date, to anybody.
+///
+/// A date past or outside the booking window has no slots.
+#[utoipa::path(post, path = "/doctorBookings/available", tag = "doctorBookings", security(()),
+    request_body = AvailableRequest,
+    responses((status = 200, body = Available), (status = 404, description = "doctor_not_found")))]
 pub(crate) async fn available(app: Data<AppState>, body: JsonBody) -> Result<Json<Available>, ApiError> {
     let request: AvailableRequest = body.parse()?;
     let doctor = parse_doctor("doctor_id", &request.doctor_id)?;
@@ -157,6 +210,8 @@ pub(crate) async fn available(app: Data<AppState>, body: JsonBody) -> Result<Jso
 }
 
 /// Shows a user its bookings of the last week and to come.
+#[utoipa::path(post, path = "/doctorBookings/user", tag = "doctorBookings", request_body = UserRequest,
+    responses((status = 200, body = Bookings)))]
 pub(crate) async fn user(
     app: Data<AppState>,
     caller: Caller,
@@ -170,6 +225,8 @@ pub(crate) async fn user(
 }
 
 /// Shows a user or a doctor its bookings, as many days back as it likes.
+#[utoipa::path(post, path = "/doctorBookings/fetchBookings", tag = "doctorBookings", request_body = FetchRequest,
+    responses((status = 200, body = Bookings)))]
 pub(crate) async fn fetch_bookings(
     app: Data<AppState>,
     caller: Caller,

@@ -5,41 +5,65 @@ use chrono::Weekday;
 use engine::calendar::SLOTS_PER_DAY;
 use engine::{Answer, Command, DoctorId, SlotSet, SlotSpan};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::json::JsonBody;
+use crate::openapi::fields;
 use crate::state::AppState;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({
+    "doctor_id": "asha@clinic.example", "day": "Monday", "slots": [{"start": "10:00", "end": "13:00"}]
+})))]
 struct SetSlots {
     #[serde(rename = "doctor_id")]
+    #[schema(schema_with = fields::email)]
     _doctor_id: String,
+    #[schema(schema_with = fields::weekday)]
     day: String,
+    /// What is offered; no two may overlap.
+    #[schema(max_items = 48)]
     slots: Vec<Span>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({
+    "doctor_id": "asha@clinic.example", "day": "Monday", "slot": {"start": "10:00", "end": "10:30"}, "available": false
+})))]
 struct UpdateSlot {
     #[serde(rename = "doctor_id")]
+    #[schema(schema_with = fields::email)]
     _doctor_id: String,
+    #[schema(schema_with = fields::weekday)]
     day: String,
     slot: Span,
+    #[schema(default = true)]
     available: Option<bool>,
 }
 
-#[derive(Deserialize)]
+/// One or more slots in a row.
+#[derive(Deserialize, ToSchema)]
 struct Span {
+    #[schema(schema_with = fields::slot_start)]
     start: String,
+    #[schema(schema_with = fields::slot_end)]
     end: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"message": "Availability for Monday set successfully."})))]
 pub(crate) struct Done {
     message: String,
 }
 
 /// Replaces a weekday's slots.
+///
+/// Longer spans are cut into slots. Bookings already made stay.
+#[utoipa::path(post, path = "/doctorsService/setSlots", tag = "doctorsService", request_body = SetSlots, responses(
+    (status = 200, body = Done),
+    (status = 404, description = "doctor_not_found")))]
 pub(crate) async fn set_slots(
     app: Data<AppState>,
     caller: Caller,
@@ -55,6 +79,9 @@ pub(crate) async fn set_slots(
 }
 
 /// Offers or withdraws one span of a weekday.
+#[utoipa::path(post, path = "/doctorsService/updateSlot", tag = "doctorsService", request_body = UpdateSlot, responses(
+    (status = 200, body = Done),
+    (status = 404, description = "doctor_not_found")))]
 pub(crate) async fn update_slot(
     app: Data<AppState>,
     caller: Caller,

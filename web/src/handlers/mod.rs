@@ -1,6 +1,7 @@
 //! One function for each call: parse, ask, render. Request and response bodies are on top of each file.
 
 pub(crate) mod auth;
+pub(crate) mod docs;
 pub(crate) mod doctor_bookings;
 pub(crate) mod doctors_service;
 pub(crate) mod health;

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use engine::{Clock, UserId};
 use persistence::{Account, AccountKind, AccountsError, CreateError, NewAccount};
+use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::auth::{Attempt, PasswordError, Passwords, Throttle, Verdict};
 use crate::config::AuthConfig;
@@ -43,11 +45,11 @@ pub(crate) struct SignUp {
 }
 
 /// What the public may know of an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Person {
     /// The name, as given.
     pub(crate) name: String,
-    /// The address, as stored.
+    /// The address, as stored: the identity that every other call knows.
     pub(crate) email: String,
 }
 

@@ -7,6 +7,7 @@ use engine::limits::BOOKING_KEPT_DAYS;
 use engine::{DoctorId, RecentAnswer, SlotStart, UserId};
 use persistence::BookingRow;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -19,7 +20,8 @@ pub(crate) const DOCTOR_LISTS_AT_ONCE: usize = 8;
 const AHEAD_DAYS: u64 = 90;
 
 /// A booking as callers see it: the stored row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Booking)]
 pub(crate) struct Shown {
     #[serde(rename = "PK")]
     partition: String,
@@ -29,6 +31,7 @@ pub(crate) struct Shown {
     date: String,
     start: String,
     user_id: String,
+    /// When the booking is forgotten, in epoch seconds.
     ttl: i64,
     #[serde(skip)]
     day: NaiveDate,

@@ -1,0 +1,82 @@
+//! Schemas of fields that several bodies share, for `#[schema(schema_with = fields::email)]`.
+
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{KnownFormat, SchemaFormat};
+
+/// A text without control characters that is not blank.
+const NOT_BLANK: &str = r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x1F\x7F-\x9F]*$";
+/// A text without control characters.
+const NO_CONTROLS: &str = r"^[^\x00-\x1F\x7F-\x9F]*$";
+const EMAIL: &str = r"^[^@#\s\x00-\x1F\x7F-\x9F]+@[^@#\s\x00-\x1F\x7F-\x9F]+$";
+
+/// An e-mail address.
+pub(crate) fn email() -> Object {
+    let bounds = "At most 254 bytes, without `#`, spaces and control characters.";
+    let text = text(EMAIL).max_length(Some(engine::ids::EMAIL_BYTES_MAX)).description(Some(bounds));
+    text.format(Some(SchemaFormat::Custom("idn-email".to_owned()))).examples(["ada@example.com"]).build()
+}
+
+/// An e-mail address that may be left out.
+pub(crate) fn email_or_none() -> Object {
+    or_none(email())
+}
+
+/// A date on the clinic's calendar.
+pub(crate) fn date() -> Object {
+    let text =
+        text("^[0-9]{4}-[0-9]{2}-[0-9]{2}$").format(Some(SchemaFormat::KnownFormat(KnownFormat::Date)));
+    text.examples(["2026-11-24"]).build()
+}
+
+/// When a slot starts on the doctor's wall clock.
+pub(crate) fn slot_start() -> Object {
+    text("^([01][0-9]|2[0-3]):(00|30)$").examples(["10:00"]).build()
+}
+
+/// When a slot ends on the doctor's wall clock; at midnight either `24:00` or `00:00`.
+pub(crate) fn slot_end() -> Object {
+    let text = text("^(([01][0-9]|2[0-3]):(00|30)|24:00)$");
+    text.description(Some("Midnight is `24:00`, or `00:00`.")).examples(["10:30"]).build()
+}
+
+/// A weekday.
+pub(crate) fn weekday() -> Object {
+    let days = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(days)).build()
+}
+
+/// A person's name, in any script.
+pub(crate) fn person() -> Object {
+    text(NOT_BLANK).min_length(Some(1)).max_length(Some(100)).examples(["Ada"]).build()
+}
+
+/// A password at sign-up.
+pub(crate) fn new_password() -> Object {
+    let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(8)).max_length(Some(128));
+    text.format(Some(SchemaFormat::KnownFormat(KnownFormat::Password))).examples(["correct horse"]).build()
+}
+
+/// A password at log-in: those of old accounts may be shorter.
+pub(crate) fn password() -> Object {
+    let text = ObjectBuilder::new().schema_type(Type::String).examples(["correct horse"]);
+    text.format(Some(SchemaFormat::KnownFormat(KnownFormat::Password))).build()
+}
+
+/// A phone number.
+pub(crate) fn phone() -> Object {
+    text("^[0-9 +-]{4,20}$").examples(["+91 98765 43210"]).build()
+}
+
+/// Where somebody is, if they say so.
+pub(crate) fn location() -> Object {
+    or_none(text(NO_CONTROLS).max_length(Some(200)).examples(["Pune"]).build())
+}
+
+fn text(pattern: &str) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern))
+}
+
+/// The same, or `null`.
+fn or_none(schema: Object) -> Object {
+    ObjectBuilder::from(schema).schema_type(SchemaType::from_iter([Type::String, Type::Null])).build()
+}

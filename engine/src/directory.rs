@@ -68,6 +68,23 @@ struct Activation {
     last_used: Arc<AtomicU64>,
 }
 
+impl Activations {
+    /// All of them, in an order that no hash map chooses, so that a simulation can be repeated.
+    fn in_order(&self) -> Vec<(DoctorId, Activation)> {
+        let mut all: Vec<_> =
+            self.0.iter().map(|entry| (entry.key().clone(), entry.value().clone())).collect();
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+}
+
+impl Activation {
+    fn end_when_idle(&self) {
+        // One that is too busy to listen is not idle.
+        let _ = self.addr.try_send(Passivate { reason: PassivationReason::Idle });
+    }
+}
+
 impl Shell {
     /// Takes an ended activation out, unless another one has taken its place.
     pub(crate) fn forget(&self, doctor: &DoctorId, published: &Arc<ArcSwap<Published>>) {
@@ -221,20 +238,24 @@ impl Directory {
         let pressed = self.active() > ACTIVATIONS_MAX / 4 * 3;
         let idle = if pressed { IDLE_UNDER_PRESSURE } else { IDLE_BEFORE_PASSIVATION };
         let oldest = self.millis().saturating_sub(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
-        for entry in &self.shell.activations.0 {
-            if entry.last_used.load(Ordering::Relaxed) < oldest {
-                // One that is too busy to listen is not idle.
-                let _ = entry.addr.try_send(Passivate { reason: PassivationReason::Idle });
+        for (_, activation) in self.shell.activations.in_order() {
+            if activation.last_used.load(Ordering::Relaxed) < oldest {
+                activation.end_when_idle();
             }
+        }
+    }
+
+    /// Asks this doctor's activation, if there is one, to end unless it has work.
+    pub fn passivate(&self, doctor: &DoctorId) {
+        if let Some(activation) = self.shell.activations.0.get(doctor) {
+            activation.end_when_idle();
         }
     }
 
     /// Starts no activation any more, and ends those that there are, each when what it has staged is settled.
     pub(crate) async fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        let activations: Vec<Activation> =
-            self.shell.activations.0.iter().map(|entry| entry.value().clone()).collect();
-        for activation in activations {
+        for (_, activation) in self.shell.activations.in_order() {
             // One that has ended already needs no telling.
             let _ = activation.addr.send(Passivate { reason: PassivationReason::Shutdown }).await;
         }

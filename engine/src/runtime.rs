@@ -141,6 +141,8 @@ impl Engine {
 async fn sweep(directory: Directory, mut standing: watch::Receiver<Standing>) {
     loop {
         tokio::select! {
+            // In this order, not in one drawn by lot: a simulation can be repeated.
+            biased;
             () = tokio::time::sleep(IDLE_CHECK_INTERVAL) => directory.passivate_idle(),
             over = standing.wait_for(|standing| standing.is_over()) => {
                 drop(over);

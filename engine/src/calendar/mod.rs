@@ -289,8 +289,15 @@ pub fn rests_on(verdict: &Result<Decision, Rejection>, command: &Command, in_fli
             same_seat(booking)
         }
         (Err(Rejection::SlotFull), Event::Booked(booking)) => same_slot(booking),
-        (Err(Rejection::BookingNotFound), Event::Cancelled { booking, .. }) => same_seat(booking),
-        (Err(Rejection::SlotUnavailable), Event::ScheduleSet { weekday, .. }) => *weekday == date.weekday(),
+        // Without the cancellation, whoever holds a seat would be told of that first.
+        (
+            Err(Rejection::BookingNotFound | Rejection::SlotUnavailable | Rejection::SlotFull),
+            Event::Cancelled { booking, .. },
+        ) => same_seat(booking),
+        // Full is told of what is offered only.
+        (Err(Rejection::SlotUnavailable | Rejection::SlotFull), Event::ScheduleSet { weekday, .. }) => {
+            *weekday == date.weekday()
+        }
         (
             Ok(Decision::Record(_) | Decision::Repeat(_))
             | Err(
@@ -299,7 +306,6 @@ pub fn rests_on(verdict: &Result<Decision, Rejection>, command: &Command, in_fli
                 | Rejection::SlotInPast
                 | Rejection::AlreadyBooked
                 | Rejection::SlotUnavailable
-                | Rejection::SlotFull
                 | Rejection::BookingNotFound,
             ),
             Event::Booked(_) | Event::Cancelled { .. } | Event::ScheduleSet { .. },

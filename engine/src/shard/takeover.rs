@@ -151,6 +151,8 @@ impl Node {
         let mut standing = self.ownership.standing();
         loop {
             tokio::select! {
+                // In this order, not in one drawn by lot: a simulation can be repeated.
+                biased;
                 () = tokio::time::sleep(FENCE_WATCH_INTERVAL) => {}
                 over = standing.wait_for(|standing| standing.is_over()) => {
                     drop(over);

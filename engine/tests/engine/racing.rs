@@ -1,5 +1,6 @@
 //! Who gets a seat.
 
+use chrono::Datelike;
 use engine::{Answer, Command, EngineError, Placement, Rejection};
 use futures::future::join_all;
 
@@ -43,6 +44,46 @@ fn nobody_is_refused_for_a_seat_that_is_not_stored_in_the_end() {
             "the sixth waited, and then found a seat: {answers:?}"
         );
         assert_eq!(app.store.holders(&doctor, DAY, "10:30"), ["u1", "u2", "u3", "u4", "u5"]);
+    });
+}
+
+/// Found by the simulation: "slot full" told of a slot whose offer was still in flight.
+#[test]
+fn nobody_is_refused_by_a_schedule_that_is_not_stored_in_the_end() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        for name in ["u0", "u1", "u2", "u3", "u4"] {
+            app.book(&doctor, name, DAY, "10:30").await.unwrap();
+        }
+        let offer = |offered: bool| {
+            let offered = offered.then(|| slot("10:30")).into_iter().collect();
+            app.doctors.ask(&doctor, Command::SetSlots { weekday: date(DAY).weekday(), offered })
+        };
+        offer(false).await.unwrap();
+        // The offer is throttled until it gives up, and the sixth user comes meanwhile.
+        app.store.next_commits([Fault::Throttle; 12]);
+        let (offered, sixth) = futures::join!(offer(true), app.book(&doctor, "u5", DAY, "10:30"));
+        assert_eq!(offered, Err(EngineError::Unavailable));
+        assert_eq!(sixth, Err(EngineError::Rejected(Rejection::SlotUnavailable)));
+    });
+}
+
+/// Found with the one above: "not available" told to a user whose cancellation was still in flight.
+#[test]
+fn nobody_is_refused_by_a_cancellation_of_its_own_that_is_not_stored_in_the_end() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
+        let doctor = app.doctor("asha").await;
+        app.book(&doctor, "ada", DAY, "10:30").await.unwrap();
+        let weekday = date(DAY).weekday();
+        let withdraw = Command::SetSlots { weekday, offered: std::iter::empty().collect() };
+        app.doctors.ask(&doctor, withdraw).await.unwrap();
+        app.store.next_commits([Fault::Throttle; 12]);
+        let (cancelled, again) =
+            futures::join!(app.cancel(&doctor, "ada", DAY, "10:30"), app.book(&doctor, "ada", DAY, "10:30"));
+        assert_eq!(cancelled, Err(EngineError::Unavailable));
+        assert_eq!(again, Err(EngineError::Rejected(Rejection::AlreadyBooked)));
     });
 }
 

@@ -20,8 +20,10 @@ pub mod tables;
 
 pub use data_folder::{DataFolder, DataFolderError};
 pub use dynamo::{
-    Account, AccountKind, Accounts, AccountsError, BookingRow, Chats, ConnectError, CreateError, Dynamo,
-    DynamoBookings, DynamoFences, Endpoint, Exchange, LISTED_DATES_MAX, NewAccount, UserBookings,
+    AUDIT_ENTRIES_AT_ONCE, Account, AccountKind, Accounts, AccountsError, AuditAction, AuditCursor,
+    AuditCursorError, AuditEntry, AuditError, AuditOutcome, AuditPage, AuditParty, AuditRow, AuditSubject,
+    AuditTrail, BookingRow, Chats, ConnectError, CreateError, Dynamo, DynamoBookings, DynamoFences, Endpoint,
+    Exchange, LISTED_DATES_MAX, NewAccount, UserBookings,
 };
 pub use embedded::{EmbeddedDynamo, EmbeddedError, Where};
 pub use s3::BucketNames;

@@ -37,6 +37,8 @@ pub struct TableNames {
     pub payments: String,
     /// The engine's own: fence items.
     pub engine: String,
+    /// Who read, changed or deleted whose records.
+    pub audit: String,
 }
 
 impl Default for TableNames {
@@ -49,6 +51,7 @@ impl Default for TableNames {
             chat_history: "ChatHistory".to_owned(),
             payments: "PaymentsTable".to_owned(),
             engine: "KokoroEngine".to_owned(),
+            audit: "KokoroAudit".to_owned(),
         }
     }
 }
@@ -166,8 +169,8 @@ impl KeyDefinition {
     }
 }
 
-/// Every table, as API.md lists them, and the engine's own.
-pub fn definitions(names: &TableNames) -> [TableDefinition; 7] {
+/// Every table, as API.md lists them, the engine's own and the audit trail.
+pub fn definitions(names: &TableNames) -> [TableDefinition; 8] {
     let table = |name: &String, key| TableDefinition {
         name: name.clone(),
         key,
@@ -191,6 +194,7 @@ pub fn definitions(names: &TableNames) -> [TableDefinition; 7] {
         table(&names.chat_history, KeyDefinition::ranged(email, KeyAttribute::Number(keys::TIMESTAMP))),
         table(&names.payments, KeyDefinition::hash(KeyAttribute::Text(keys::PAYMENT_ID))),
         table(&names.engine, KeyDefinition::hash(pk)),
+        table(&names.audit, KeyDefinition::ranged(pk, sk)),
     ]
 }
 

@@ -57,6 +57,7 @@ impl Cast {
 const ANYBODY: [Expected; 7] = [Heard; 7];
 const THAT_USER: [Expected; 7] = [Unknown, Unknown, Unknown, Heard, Forbidden, Forbidden, Forbidden];
 const THAT_DOCTOR: [Expected; 7] = [Unknown, Unknown, Unknown, Forbidden, Forbidden, Heard, Forbidden];
+const WITH_ACCOUNT: [Expected; 7] = [Unknown, Unknown, Unknown, Heard, Heard, Heard, Heard];
 const EITHER: [Expected; 7] = [Unknown, Unknown, Unknown, Heard, Forbidden, Heard, Forbidden];
 
 fn routes(Cast { ada, asha, .. }: &Cast) -> Vec<(&'static str, Value, [Expected; 7])> {
@@ -96,6 +97,7 @@ fn routes(Cast { ada, asha, .. }: &Cast) -> Vec<(&'static str, Value, [Expected;
             THAT_DOCTOR,
         ),
         ("/doctorBookings/cancel", seat, EITHER),
+        ("/audit/mine", json!({}), WITH_ACCOUNT),
     ]
 }
 

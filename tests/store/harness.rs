@@ -154,7 +154,7 @@ pub(crate) async fn connect_as(endpoint: &str, names: TableNames) -> Dynamo {
 pub(crate) fn names() -> TableNames {
     let prefix = format!("test-{:08x}", SystemChance.bits() >> 96);
     let name = |name: String| format!("{prefix}-{name}");
-    let TableNames { users, doctors, availability, bookings, chat_history, payments, engine } =
+    let TableNames { users, doctors, availability, bookings, chat_history, payments, engine, audit } =
         TableNames::default();
     TableNames {
         users: name(users),
@@ -164,6 +164,7 @@ pub(crate) fn names() -> TableNames {
         chat_history: name(chat_history),
         payments: name(payments),
         engine: name(engine),
+        audit: name(audit),
     }
 }
 

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test that cannot go on says so and stops")]
 
 mod accounts;
+mod audit;
 mod chats;
 mod claims;
 mod commits;

@@ -28,6 +28,7 @@ use crate::handlers;
         (name = "auth", description = "Accounts and sessions"),
         (name = "doctorsService", description = "What doctors publish, and who follows them"),
         (name = "doctorBookings", description = "Seats in doctors' slots"),
+        (name = "audit", description = "Who read, changed or deleted whose records"),
         (name = "service", description = "The program itself"),
     ),
     paths(
@@ -43,6 +44,7 @@ use crate::handlers;
         handlers::doctor_bookings::available,
         handlers::doctor_bookings::user,
         handlers::doctor_bookings::fetch_bookings,
+        handlers::audit::mine,
         handlers::health::healthz,
         handlers::health::readyz,
         handlers::docs::document,

@@ -9,7 +9,7 @@ use actix_web::{Error, FromRequest, Handler, Resource, Responder};
 
 use crate::error::ApiError;
 use crate::guard;
-use crate::handlers::{auth, docs, doctor_bookings, doctors_service, health};
+use crate::handlers::{audit, auth, docs, doctor_bookings, doctors_service, health};
 
 /// The process lives.
 pub(crate) const HEALTHZ: &str = "/healthz";
@@ -42,6 +42,8 @@ pub(crate) fn all(config: &mut ServiceConfig) {
         .service(posted("/doctorBookings/available", doctor_bookings::available))
         .service(posted("/doctorBookings/user", doctor_bookings::user))
         .service(posted("/doctorBookings/fetchBookings", doctor_bookings::fetch_bookings))
+        // who looked at what
+        .service(posted("/audit/mine", audit::mine))
         // what all this is
         .service(read("/openapi.json", docs::document))
         .service(read("/docs", docs::entrance))

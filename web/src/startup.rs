@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
 use crate::config::{Config, CorsConfig, Place, Secret, ServerConfig};
-use crate::services::{Accounts, DOCTOR_LISTS_AT_ONCE, fill_with_examples, has_examples};
+use crate::services::{Accounts, Audit, DOCTOR_LISTS_AT_ONCE, fill_with_examples, has_examples};
 use crate::state::AppState;
 use crate::{guard, http_client, routes, secret_file, telemetry};
 
@@ -130,6 +130,7 @@ impl Application {
         let state = Data::new(AppState {
             server: config.server.clone(),
             accounts: Accounts::new(dynamo.accounts(), &config.auth, Arc::clone(&clock))?,
+            audit: Audit::start(dynamo.audit(), Arc::clone(&clock), Arc::clone(&chance)),
             clock,
             clinic: config.clinic,
             tokens: Tokens::new(&secret),
@@ -228,6 +229,7 @@ async fn drain(state: &AppState, handle: &ServerHandle, engine: Engine) {
     tokio::time::sleep(state.server.stop_notice).await;
     handle.stop(true).await;
     engine.stop().await;
+    state.audit.flush().await;
 }
 
 /// Locks the data folder and starts the embedded server, if that is where the data lives.

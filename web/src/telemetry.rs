@@ -1,16 +1,17 @@
 //! What can be seen from outside: a line for each request with its id, and its cause when something broke. Never an
 //! address, a name, a token or a body.
 
+use std::future::{Ready, ready};
 use std::io::IsTerminal;
 use std::panic::AssertUnwindSafe;
 
-use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use engine::Chance;
 use futures::FutureExt;
 use tokio::time::Instant;
@@ -18,6 +19,27 @@ use tracing::Instrument;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::{ApiError, Identified, PROBLEM_JSON};
+
+/// What a request is called in its answer, in the log and in the audit trail.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(String);
+
+impl RequestId {
+    /// As a text.
+    pub(crate) fn into_text(self) -> String {
+        self.0
+    }
+}
+
+impl FromRequest for RequestId {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = request.extensions().get().cloned();
+        ready(id.ok_or_else(|| ApiError::internal("the request was given no id")))
+    }
+}
 
 /// The header that names the request in every answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -53,6 +75,7 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = format!("{:032x}", chance.bits());
     let (method, begun) = (request.method().clone(), Instant::now());
+    request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", request.id = id);
     let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone()).await;
     let _entered = span.enter();

@@ -1,8 +1,9 @@
-//! DynamoDB: one file per hop. [`bookings`] and [`fences`] implement the engine's traits, [`accounts`], [`chats`]
-//! and [`user_bookings`] are called by `web`; [`keys`], [`items`] and [`transact`] know how rows look, [`error`]
+//! DynamoDB: one file per hop. [`bookings`] and [`fences`] implement the engine's traits; [`accounts`], [`audit`],
+//! [`chats`] and [`user_bookings`] are called by `web`; [`keys`], [`items`] and [`transact`] know how rows look, [`error`]
 //! what a failure means.
 
 mod accounts;
+mod audit;
 mod bookings;
 mod chats;
 mod connect;
@@ -20,6 +21,10 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use engine::store::LoadError;
 
 pub use accounts::{Account, AccountKind, Accounts, AccountsError, CreateError, NewAccount};
+pub use audit::{
+    AUDIT_ENTRIES_AT_ONCE, AuditAction, AuditCursor, AuditCursorError, AuditEntry, AuditError, AuditOutcome,
+    AuditPage, AuditParty, AuditRow, AuditSubject, AuditTrail,
+};
 pub use bookings::DynamoBookings;
 pub use chats::{Chats, Exchange};
 pub use connect::{ConnectError, Endpoint};
@@ -63,6 +68,11 @@ impl Dynamo {
     /// Exchanges with the assistant.
     pub fn chats(&self) -> Chats {
         Chats::new(self.clone())
+    }
+
+    /// Who read, changed or deleted whose records.
+    pub fn audit(&self) -> AuditTrail {
+        AuditTrail::new(self.clone())
     }
 
     /// Lists of stored bookings.

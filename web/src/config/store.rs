@@ -71,6 +71,7 @@ fn tables_from_env(env: &mut Environment) -> TableNames {
         ("CHAT_HISTORY_TABLE", &mut tables.chat_history),
         ("PAYMENTS_TABLE", &mut tables.payments),
         ("KOKORO_ENGINE_TABLE", &mut tables.engine),
+        ("KOKORO_AUDIT_TABLE", &mut tables.audit),
     ] {
         if let Some(value) = env.parsed(name, table_name) {
             *table = value;

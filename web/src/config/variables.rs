@@ -76,6 +76,11 @@ const VARIABLES: &[Variable] = &[
         "KokoroEngine",
         "Table of the engine's own items: who owns which doctors.",
     ),
+    variable(
+        "KOKORO_AUDIT_TABLE",
+        "KokoroAudit",
+        "Table of the audit trail: who read, changed or deleted whose records. Rows are only added: the right to put suffices.",
+    ),
     variable("CLINIC_TIME_ZONE", "Asia/Kolkata", "IANA zone of the doctors' wall clock."),
     variable(
         "CORS_ALLOWED_ORIGINS",

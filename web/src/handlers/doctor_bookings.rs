@@ -3,7 +3,8 @@
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use chrono::NaiveDate;
-use engine::{Answer, Command, DoctorId, EngineError, IdempotencyKey, Rejection, SlotStart, UserId};
+use engine::{Answer, Command, DoctorId, IdempotencyKey, Rejection, SlotStart, UserId};
+use persistence::AuditAction;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,8 +13,9 @@ use crate::error::ApiError;
 use crate::handlers::{parse_date, parse_doctor, parse_start, parse_user};
 use crate::json::JsonBody;
 use crate::openapi::fields;
-use crate::services::{self, Shown};
+use crate::services::{self, Actor, Deed, Shown};
 use crate::state::AppState;
+use crate::telemetry::RequestId;
 
 /// How many days back `/user` shows.
 const SHOWN_DAYS: u64 = 7;
@@ -140,6 +142,7 @@ impl SeatRequest {
 pub(crate) async fn book(
     app: Data<AppState>,
     request: HttpRequest,
+    request_id: RequestId,
     caller: Caller,
     body: JsonBody,
 ) -> Result<Json<Booked>, ApiError> {
@@ -147,7 +150,10 @@ pub(crate) async fn book(
     caller.acts_for(body.raw("user_id"))?;
     let Seat { doctor, date, start } = body.parse::<SeatRequest>()?.seat()?;
     let key = idempotency_key(&request)?;
-    match services::ask(&app.directory, doctor, Command::Book { user, date, start, key }).await? {
+    let actor = Actor::new(&caller, request_id);
+    let deed = Deed::seat(AuditAction::BookingMade, &user, &doctor, date, start);
+    let asked = services::ask(&app.directory, doctor, Command::Book { user, date, start, key });
+    match app.audit.on_record(&actor, deed, asked).await? {
         (doctor, Answer::Booked(booking)) => {
             Ok(Json(Booked { message: "Slot booked", booking: services::shown(&doctor, &booking) }))
         }
@@ -162,6 +168,7 @@ pub(crate) async fn book(
     (status = 422, description = "slot_in_past")))]
 pub(crate) async fn cancel(
     app: Data<AppState>,
+    request_id: RequestId,
     caller: Caller,
     body: JsonBody,
 ) -> Result<Json<Cancelled>, ApiError> {
@@ -171,21 +178,18 @@ pub(crate) async fn cancel(
     };
     caller.acts_for(body.raw(own))?;
     let request: SeatRequest = body.parse()?;
-    let Seat { doctor, date, start } = request.seat()?;
-    let holder = |user| Command::Cancel { user, date, start };
-    match &caller {
-        Caller::User(user) => cancelled(services::ask(&app.directory, doctor, holder(user.clone())).await?.1),
-        Caller::Doctor(doctor) => {
-            let named = request.user_id.ok_or_else(|| ApiError::invalid("'user_id' is missing"))?;
-            let as_sent = parse_user("user_id", &named)?;
-            let answer = match (app.directory.ask(doctor, holder(as_sent)).await, lower_cased(&named)) {
-                (Err(EngineError::Rejected(Rejection::BookingNotFound)), Some(user)) => {
-                    app.directory.ask(doctor, holder(user)).await
-                }
-                (answer, _) => answer,
-            };
-            cancelled(answer?)
+    let seat = request.seat()?;
+    let actor = Actor::new(&caller, request_id);
+    if let Caller::User(user) = &caller {
+        return give_back(&app, &actor, &caller, user.clone(), &seat).await;
+    }
+    let named = request.user_id.ok_or_else(|| ApiError::invalid("'user_id' is missing"))?;
+    let as_sent = parse_user("user_id", &named)?;
+    match (give_back(&app, &actor, &caller, as_sent, &seat).await, lower_cased(&named)) {
+        (Err(ApiError::Rejected(Rejection::BookingNotFound)), Some(user)) => {
+            give_back(&app, &actor, &caller, user, &seat).await
         }
+        (outcome, _) => outcome,
     }
 }
 
@@ -214,6 +218,7 @@ pub(crate) async fn available(app: Data<AppState>, body: JsonBody) -> Result<Jso
     responses((status = 200, body = Bookings)))]
 pub(crate) async fn user(
     app: Data<AppState>,
+    request_id: RequestId,
     caller: Caller,
     body: JsonBody,
 ) -> Result<Json<Bookings>, ApiError> {
@@ -221,6 +226,7 @@ pub(crate) async fn user(
     caller.acts_for(body.raw("user_id"))?;
     let _: UserRequest = body.parse()?;
     let bookings = services::bookings_of_user(&app, user, SHOWN_DAYS).await?;
+    app.audit.bookings_read(&Actor::new(&caller, request_id), [(&caller).into()]).await?;
     Ok(Json(Bookings { bookings }))
 }
 
@@ -229,6 +235,7 @@ pub(crate) async fn user(
     responses((status = 200, body = Bookings)))]
 pub(crate) async fn fetch_bookings(
     app: Data<AppState>,
+    request_id: RequestId,
     caller: Caller,
     body: JsonBody,
 ) -> Result<Json<Bookings>, ApiError> {
@@ -245,17 +252,37 @@ pub(crate) async fn fetch_bookings(
     }
     let days = days.as_u64().filter(|days| *days <= FETCHED_DAYS_MAX);
     let days = days.ok_or_else(|| ApiError::invalid("'days' must be a whole number from 0 to 365"))?;
+    let actor = Actor::new(&caller, request_id);
     let bookings = match &caller {
         Caller::User(user) => services::bookings_of_user(&app, user, days).await?,
         Caller::Doctor(doctor) => services::bookings_of_doctor(&app, doctor, days).await?,
     };
+    match &caller {
+        Caller::User(_) => app.audit.bookings_read(&actor, [(&caller).into()]).await?,
+        Caller::Doctor(_) => app.audit.bookings_read(&actor, services::patients(&bookings)).await?,
+    }
     Ok(Json(Bookings { bookings }))
 }
 
-fn cancelled(answer: Answer) -> Result<Json<Cancelled>, ApiError> {
-    match answer {
-        Answer::Cancelled => Ok(Json(Cancelled { message: "Booking cancelled" })),
-        Answer::Booked(_) | Answer::ScheduleSet => Err(mismatch(&answer)),
+/// Frees the seat of `holder`. A doctor's own calendar is the one of its identity, however it spells itself.
+async fn give_back(
+    app: &AppState,
+    actor: &Actor,
+    caller: &Caller,
+    holder: UserId,
+    Seat { doctor, date, start }: &Seat,
+) -> Result<Json<Cancelled>, ApiError> {
+    let deed = Deed::seat(AuditAction::BookingCancelled, &holder, doctor, *date, *start);
+    let command = Command::Cancel { user: holder, date: *date, start: *start };
+    let asked = async {
+        match caller {
+            Caller::User(_) => services::ask(&app.directory, doctor.clone(), command).await,
+            Caller::Doctor(own) => app.directory.ask(own, command).await.map(|answer| (own.clone(), answer)),
+        }
+    };
+    match app.audit.on_record(actor, deed, asked).await? {
+        (_, Answer::Cancelled) => Ok(Json(Cancelled { message: "Booking cancelled" })),
+        (_, answer @ (Answer::Booked(_) | Answer::ScheduleSet)) => Err(mismatch(&answer)),
     }
 }
 

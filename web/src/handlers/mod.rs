@@ -1,5 +1,6 @@
 //! One function for each call: parse, ask, render. Request and response bodies are on top of each file.
 
+pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod docs;
 pub(crate) mod doctor_bookings;

@@ -1,14 +1,17 @@
 //! Lists of bookings. A user's list is what the index shows, which may lag behind, with what this node has answered
 //! within the last minute laid over it.
 
+use std::collections::HashSet;
+
 use chrono::{Days, NaiveDate, NaiveTime};
 use engine::calendar::Booking;
 use engine::limits::BOOKING_KEPT_DAYS;
 use engine::{DoctorId, RecentAnswer, SlotStart, UserId};
-use persistence::BookingRow;
+use persistence::{AuditParty, BookingRow};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::audit::patient;
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -100,6 +103,12 @@ pub(crate) async fn bookings_of_doctor(
     let until = today.checked_add_days(Days::new(AHEAD_DAYS)).unwrap_or(NaiveDate::MAX);
     let rows = app.user_bookings.of_doctor(doctor, back(today, days), until).await?;
     Ok(in_order(rows.into_iter().map(Shown::from).collect()))
+}
+
+/// Whose bookings these are, each once. A row without a user that could have an account is nobody's.
+pub(crate) fn patients(bookings: &[Shown]) -> HashSet<AuditParty> {
+    let users = bookings.iter().filter_map(|booking| UserId::parse(&booking.user_id).ok());
+    users.map(|user| patient(&user)).collect()
 }
 
 fn back(today: NaiveDate, days: u64) -> NaiveDate {

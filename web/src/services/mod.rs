@@ -1,12 +1,17 @@
-//! What is no actor's: accounts, a user's or doctor's list of bookings, the examples of `--demo`. Also the one place
+//! What is no actor's: accounts, the audit trail, a user's or doctor's list of bookings, the examples of `--demo`. Also the one place
 //! that knows how a doctor's address may be spelled.
 
 mod accounts;
+mod audit;
+mod audit_readings;
 mod bookings;
 mod demo;
 mod doctors;
 
 pub(crate) use accounts::{Accounts, Person, SignUp, parse_email};
-pub(crate) use bookings::{DOCTOR_LISTS_AT_ONCE, Shown, bookings_of_doctor, bookings_of_user, shown};
+pub(crate) use audit::{Actor, Audit, Deed};
+pub(crate) use bookings::{
+    DOCTOR_LISTS_AT_ONCE, Shown, bookings_of_doctor, bookings_of_user, patients, shown,
+};
 pub(crate) use demo::{fill_with_examples, has_examples};
 pub(crate) use doctors::{ask, available};

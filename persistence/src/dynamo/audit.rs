@@ -1,0 +1,413 @@
+//! The audit trail in `KokoroAudit`: who read, changed or deleted whose records. Rows are added and never changed or
+//! deleted: a transaction of puts needs the right to put alone, so the store's access rules can forbid the rest (a
+//! `BatchWriteItem` may delete). The embedded server also syncs its file once for a transaction, and once for each item
+//! of a batch.
+
+use std::fmt;
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem};
+use chrono::{DateTime, SecondsFormat, Utc};
+use engine::store::LoadError;
+
+use super::accounts::AccountKind;
+use super::error::load_error;
+use super::items::{Item, text, text_of};
+use super::{Dynamo, keys};
+
+/// Entries that one request writes (DynamoDB developer guide, "Transactions: how it works").
+pub const AUDIT_ENTRIES_AT_ONCE: usize = 100;
+
+const ACTOR: &str = "actor";
+const ACTOR_TYPE: &str = "actor_type";
+const ACTION: &str = "action";
+const OUTCOME: &str = "outcome";
+const REQUEST_ID: &str = "request_id";
+const FILENAME: &str = "filename";
+
+/// The entries of one owner before a given one.
+const BEFORE: &str = "PK = :partition AND SK < :before";
+const BEFORE_VALUE: &str = ":before";
+/// The code of a cancellation whose put found its row there.
+const CONDITION_FAILED: &str = "ConditionalCheckFailed";
+/// Between time and identifier in a sort key.
+const SEPARATOR: char = '#';
+
+/// Somebody with an account. A doctor and a user of one address are two parties.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct AuditParty {
+    /// Which kind of account.
+    pub kind: AccountKind,
+    /// Its address, as stored.
+    pub email: String,
+}
+
+/// What was done to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuditAction {
+    /// A seat was taken.
+    BookingMade,
+    /// A seat was given back.
+    BookingCancelled,
+    /// A list of bookings was shown; one entry stands for an hour of looking.
+    BookingsRead,
+    /// A file was stored.
+    FileUploaded,
+    /// The list of files was shown.
+    FilesListed,
+    /// An address to download a file from was given.
+    FileDownloaded,
+    /// A file was deleted.
+    FileDeleted,
+    /// Exchanges with the assistant were shown.
+    ChatRead,
+}
+
+/// Whether what an entry says has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditOutcome {
+    /// It has, or was about to when the entry was written.
+    Done,
+    /// It may have: whoever asked was not told either.
+    Unknown,
+}
+
+/// Which record; its owner is said elsewhere.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum AuditSubject {
+    /// All of the owner's of that kind.
+    All,
+    /// A file.
+    File {
+        /// Its name.
+        filename: String,
+    },
+    /// A seat in a slot.
+    Seat {
+        /// The doctor's address.
+        doctor_id: String,
+        /// The date, as stored.
+        date: String,
+        /// The slot's start, as stored.
+        start: String,
+    },
+}
+
+/// One entry to be written.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Whose record it is about.
+    pub owner: AuditParty,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Random: no two entries have one key.
+    pub id: u128,
+    /// Who did it.
+    pub actor: AuditParty,
+    /// What was done.
+    pub action: AuditAction,
+    /// Whether it was.
+    pub outcome: AuditOutcome,
+    /// To which record.
+    pub subject: AuditSubject,
+    /// The request in which it was done.
+    pub request_id: String,
+}
+
+/// One entry as it is stored; actions of other versions are shown as they are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuditRow {
+    /// When: RFC 3339 with milliseconds, UTC.
+    pub at: String,
+    /// The actor's address.
+    pub actor: String,
+    /// `user` or `doctor`.
+    pub actor_type: String,
+    /// What was done.
+    pub action: String,
+    /// `done` or `unknown`.
+    pub outcome: String,
+    /// To which record.
+    pub subject: AuditSubject,
+    /// The request in which it was done.
+    pub request_id: String,
+}
+
+/// Entries of one owner, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPage {
+    /// The entries.
+    pub rows: Vec<AuditRow>,
+    /// Where older ones go on, if there are any.
+    pub next: Option<AuditCursor>,
+}
+
+/// A place in an owner's entries: the key of the last one shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditCursor(String);
+
+/// The text is no cursor of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is no cursor")]
+pub struct AuditCursorError;
+
+/// Why the trail cannot be read or written now.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// Throttled, unreachable or too slow; a write may have happened, and may be asked for again.
+    #[error("the audit trail does not answer, a retry is safe: {0}")]
+    Unavailable(String),
+    /// The store refuses the request itself.
+    #[error("the audit trail refuses the request: {0}")]
+    Refused(String),
+}
+
+/// The entries in `KokoroAudit`.
+#[derive(Debug, Clone)]
+pub struct AuditTrail {
+    dynamo: Dynamo,
+}
+
+impl AuditTrail {
+    pub(super) const fn new(dynamo: Dynamo) -> Self {
+        Self { dynamo }
+    }
+
+    /// Adds up to [`AUDIT_ENTRIES_AT_ONCE`] entries, all or none. Repeating it is safe, by the SDK and by the caller: an
+    /// entry that is there already can only have been written by an earlier attempt, and then all of them were.
+    pub async fn append(&self, entries: &[AuditEntry]) -> Result<(), AuditError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let puts: Result<Vec<_>, BuildError> = entries.iter().map(|entry| self.put(entry)).collect();
+        let puts = puts.map_err(|error| AuditError::Refused(error.to_string()))?;
+        match self.dynamo.patient.transact_write_items().set_transact_items(Some(puts)).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
+                    if cancelled.cancellation_reasons().iter().any(found_its_row) =>
+                {
+                    Ok(())
+                }
+                Some(_) | None => Err(load_error(error).into()),
+            },
+        }
+    }
+
+    /// The newest entries about `owner`'s records, or those older than a cursor. Strongly consistent.
+    pub async fn page(
+        &self,
+        owner: &AuditParty,
+        before: Option<&AuditCursor>,
+        limit: usize,
+    ) -> Result<AuditPage, AuditError> {
+        // One more than is shown tells whether there is more.
+        let wanted = i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX);
+        let query = self
+            .dynamo
+            .patient
+            .query()
+            .table_name(&self.dynamo.tables.audit)
+            .expression_attribute_values(keys::PARTITION_VALUE, text(owner.partition()))
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .limit(wanted);
+        let query = match before {
+            Some(AuditCursor(before)) => query
+                .key_condition_expression(BEFORE)
+                .expression_attribute_values(BEFORE_VALUE, text(before.clone())),
+            None => query.key_condition_expression(keys::IN_PARTITION),
+        };
+        let items = query.send().await.map_err(load_error)?.items.unwrap_or_default();
+        let last = items.get(..limit).and_then(<[Item]>::last).filter(|_| items.len() > limit);
+        let next = last.and_then(|item| text_of(item, keys::SK)).map(|sort| AuditCursor(sort.to_owned()));
+        Ok(AuditPage { rows: items.iter().take(limit).map(read).collect(), next })
+    }
+
+    fn put(&self, entry: &AuditEntry) -> Result<TransactWriteItem, BuildError> {
+        let put = Put::builder().table_name(&self.dynamo.tables.audit).set_item(Some(item(entry)));
+        Ok(TransactWriteItem::builder().put(put.condition_expression(keys::IS_ABSENT).build()?).build())
+    }
+}
+
+impl AuditParty {
+    fn partition(&self) -> String {
+        format!("{}{SEPARATOR}{}", self.word(), self.email)
+    }
+
+    const fn word(&self) -> &'static str {
+        match self.kind {
+            AccountKind::User => "user",
+            AccountKind::Doctor => "doctor",
+        }
+    }
+}
+
+impl AuditAction {
+    /// Its name in the trail.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BookingMade => "booking_made",
+            Self::BookingCancelled => "booking_cancelled",
+            Self::BookingsRead => "bookings_read",
+            Self::FileUploaded => "file_uploaded",
+            Self::FilesListed => "files_listed",
+            Self::FileDownloaded => "file_downloaded",
+            Self::FileDeleted => "file_deleted",
+            Self::ChatRead => "chat_read",
+        }
+    }
+}
+
+impl AuditOutcome {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl AuditCursor {
+    /// Reads a cursor that [`AuditTrail::page`] gave out.
+    pub fn parse(text: &str) -> Result<Self, AuditCursorError> {
+        let (at, id) = text.split_once(SEPARATOR).ok_or(AuditCursorError)?;
+        let is_time = DateTime::parse_from_rfc3339(at).is_ok_and(|parsed| written(parsed.to_utc()) == at);
+        let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_time && is_id { Ok(Self(text.to_owned())) } else { Err(AuditCursorError) }
+    }
+
+    /// What to send to a client.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<LoadError> for AuditError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Unavailable(text) => Self::Unavailable(text),
+            LoadError::Refused(text) => Self::Refused(text),
+        }
+    }
+}
+
+impl fmt::Debug for AuditParty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuditParty({:?}, ..)", self.kind)
+    }
+}
+
+impl fmt::Debug for AuditSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuditSubject(..)")
+    }
+}
+
+impl fmt::Debug for AuditEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuditEntry({:?}, ..)", self.action)
+    }
+}
+
+impl fmt::Debug for AuditRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuditRow({}, ..)", self.action)
+    }
+}
+
+/// So that times sort as texts.
+fn written(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn found_its_row(reason: &CancellationReason) -> bool {
+    reason.code() == Some(CONDITION_FAILED)
+}
+
+fn item(entry: &AuditEntry) -> Item {
+    let AuditEntry { owner, at, id, actor, action, outcome, subject, request_id } = entry;
+    let mut attributes = vec![
+        (keys::PK, owner.partition()),
+        (keys::SK, format!("{}{SEPARATOR}{id:032x}", written(*at))),
+        (ACTOR, actor.email.clone()),
+        (ACTOR_TYPE, actor.word().to_owned()),
+        (ACTION, action.as_str().to_owned()),
+        (OUTCOME, outcome.as_str().to_owned()),
+        (REQUEST_ID, request_id.clone()),
+    ];
+    match subject {
+        AuditSubject::All => {}
+        AuditSubject::File { filename } => attributes.push((FILENAME, filename.clone())),
+        AuditSubject::Seat { doctor_id, date, start } => attributes.extend([
+            (keys::DOCTOR_ID, doctor_id.clone()),
+            (keys::DATE, date.clone()),
+            (keys::START, start.clone()),
+        ]),
+    }
+    attributes.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect()
+}
+
+fn read(item: &Item) -> AuditRow {
+    let told = |name| text_of(item, name).unwrap_or_default().to_owned();
+    let subject = match (text_of(item, FILENAME), text_of(item, keys::DOCTOR_ID)) {
+        (Some(filename), _) => AuditSubject::File { filename: filename.to_owned() },
+        (None, Some(doctor)) => AuditSubject::Seat {
+            doctor_id: doctor.to_owned(),
+            date: told(keys::DATE),
+            start: told(keys::START),
+        },
+        (None, None) => AuditSubject::All,
+    };
+    let sort = told(keys::SK);
+    AuditRow {
+        at: sort.split_once(SEPARATOR).map_or(sort.as_str(), |(at, _)| at).to_owned(),
+        actor: told(ACTOR),
+        actor_type: told(ACTOR_TYPE),
+        action: told(ACTION),
+        outcome: told(OUTCOME),
+        subject,
+        request_id: told(REQUEST_ID),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_key_of_ours_is_a_cursor() {
+        let id = "0".repeat(32);
+        assert!(AuditCursor::parse(&format!("2026-11-23T04:30:00.000Z#{id}")).is_ok());
+        for text in [
+            "",
+            "#",
+            "2026-11-23T04:30:00.000Z",
+            &format!("2026-11-23T04:30:00Z#{id}"),
+            &format!("2026-13-23T04:30:00.000Z#{id}"),
+            &format!("2026-11-23T04:30:00.000+00:00#{id}"),
+            &format!("2026-11-23T04:30:00.000Z#{id}0"),
+            "2026-11-23T04:30:00.000Z#é000000000000000000000000000000",
+        ] {
+            assert_eq!(AuditCursor::parse(text), Err(AuditCursorError), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_personal_is_shown_to_whoever_debugs() {
+        let party = AuditParty { kind: AccountKind::User, email: "ada@x.com".to_owned() };
+        let entry = AuditEntry {
+            owner: party.clone(),
+            at: DateTime::UNIX_EPOCH,
+            id: 1,
+            actor: party,
+            action: AuditAction::FileDeleted,
+            outcome: AuditOutcome::Done,
+            subject: AuditSubject::File { filename: "x-ray".to_owned() },
+            request_id: String::new(),
+        };
+        let shown = format!("{entry:?} {:?} {:?} {:?}", entry.owner, entry.subject, read(&item(&entry)));
+        assert!(!shown.contains("ada") && !shown.contains("x-ray"), "{shown}");
+    }
+}

@@ -1,0 +1,298 @@
+//! The audit trail: who read, changed or deleted whose records. Where an answer gives access to a medical file or a
+//! chat, its entry is written first ([`Audit::record`]): no entry, no access. Bookings must stay fast, so theirs wait
+//! in memory and are written together a moment later. A place for the entry is taken before anything is done
+//! ([`Audit::on_record`]), so that it cannot fail afterwards, and a request that ends without a word, because its client
+//! hung up, still leaves its entry. What a killed process loses is what waited at that moment; a stop writes it all.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use engine::{Answer, Chance, Clock, DoctorId, EngineError, SlotStart, UserId};
+use futures::StreamExt;
+use persistence::{
+    AUDIT_ENTRIES_AT_ONCE, AccountKind, AuditAction, AuditCursor, AuditEntry, AuditError, AuditOutcome,
+    AuditPage, AuditParty, AuditSubject, AuditTrail,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::audit_readings::Readings;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use crate::telemetry::RequestId;
+
+/// Entries that wait to be written: a few megabytes.
+const QUEUE_CAPACITY: usize = 8192;
+/// The longest that a request waits for a place in the queue.
+const PLACE_WITHIN: Duration = Duration::from_secs(2);
+/// The pause between two writes, in which entries gather: nobody waits for them.
+const GATHER: Duration = Duration::from_millis(20);
+/// Requests to the store at once.
+const WRITES_AT_ONCE: usize = 2;
+/// How long entries are tried to be written before they are given up, loudly.
+const WRITE_WITHIN: Duration = Duration::from_secs(20);
+/// The longest pause after a failed write; the first is a hundredth of it.
+const WRITE_BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// The longest that a reader of the trail waits for what is still on its way there.
+const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+
+/// The way to the audit trail. The queue behind it is emptied by a task of its own.
+pub(crate) struct Audit {
+    trail: AuditTrail,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    queue: mpsc::Sender<Waiting>,
+    readings: Readings,
+}
+
+/// Who acts, and in which request.
+#[derive(Debug, Clone)]
+pub(crate) struct Actor {
+    party: AuditParty,
+    request_id: String,
+}
+
+/// What is done to whose record.
+#[derive(Debug, Clone)]
+pub(crate) struct Deed {
+    pub(crate) owner: AuditParty,
+    pub(crate) action: AuditAction,
+    pub(crate) subject: AuditSubject,
+}
+
+/// An entry with a place in the queue, waiting for what it is about to happen. Dropped, it says that nobody knows.
+struct Expected {
+    entry: Option<AuditEntry>,
+    place: Option<mpsc::OwnedPermit<Waiting>>,
+}
+
+enum Waiting {
+    Entry(AuditEntry),
+    /// Answered when all that was queued before is written, or given up.
+    Flush(oneshot::Sender<()>),
+}
+
+impl Audit {
+    /// A trail with an empty queue, and the task that empties it.
+    pub(crate) fn start(trail: AuditTrail, clock: Arc<dyn Clock>, chance: Arc<dyn Chance>) -> Self {
+        let (queue, inbox) = mpsc::channel(QUEUE_CAPACITY);
+        actix_web::rt::spawn(write_behind(trail.clone(), Arc::clone(&chance), inbox));
+        Self { trail, clock, chance, queue, readings: Readings::default() }
+    }
+
+    /// Writes entries at once, at most [`AUDIT_ENTRIES_AT_ONCE`] and all or none.
+    pub(crate) async fn record(
+        &self,
+        by: &Actor,
+        deeds: impl IntoIterator<Item = Deed>,
+    ) -> Result<(), ApiError> {
+        let entries: Vec<_> = deeds.into_iter().map(|deed| self.entry(by, deed)).collect();
+        Ok(self.trail.append(&entries).await?)
+    }
+
+    /// Has a seat taken or given back by `asked`, and queues the entry about it.
+    pub(crate) async fn on_record(
+        &self,
+        by: &Actor,
+        deed: Deed,
+        asked: impl Future<Output = Result<(DoctorId, Answer), EngineError>>,
+    ) -> Result<(DoctorId, Answer), ApiError> {
+        let expected = self.expect(by, deed).await?;
+        let answer = asked.await;
+        match &answer {
+            Ok((doctor, _)) => expected.happened(doctor),
+            Err(EngineError::OutcomeUnknown) => drop(expected),
+            Err(EngineError::Rejected(_) | EngineError::Busy | EngineError::Unavailable) => {
+                expected.did_not_happen()
+            }
+        }
+        Ok(answer?)
+    }
+
+    /// Takes a place for an entry; refused as busy when none gets free.
+    async fn expect(&self, by: &Actor, deed: Deed) -> Result<Expected, ApiError> {
+        let place = tokio::time::timeout(PLACE_WITHIN, self.queue.clone().reserve_owned()).await;
+        let place = place.map_err(|_| ApiError::Busy)?.map_err(ApiError::internal)?;
+        Ok(Expected { entry: Some(self.entry(by, deed)), place: Some(place) })
+    }
+
+    /// Queues an entry for each of these owners, to whose bookings an answer is about to give access. Those whose entry
+    /// of this hour is there already get no second one.
+    pub(crate) async fn bookings_read(
+        &self,
+        by: &Actor,
+        owners: impl IntoIterator<Item = AuditParty>,
+    ) -> Result<(), ApiError> {
+        let (now, deadline) = (self.clock.now(), Instant::now() + PLACE_WITHIN);
+        for owner in owners {
+            if self.readings.is_known(&by.party, &owner, now) {
+                continue;
+            }
+            let place = tokio::time::timeout_at(deadline, self.queue.reserve()).await;
+            let place = place.map_err(|_| ApiError::Busy)?.map_err(ApiError::internal)?;
+            self.readings.remember(&by.party, &owner, now);
+            let deed = Deed { owner, action: AuditAction::BookingsRead, subject: AuditSubject::All };
+            place.send(Waiting::Entry(self.entry(by, deed)));
+        }
+        Ok(())
+    }
+
+    /// What was done to the records of this account, newest first, with all that this node has answered before.
+    pub(crate) async fn about(
+        &self,
+        owner: &Caller,
+        before: Option<&AuditCursor>,
+        limit: usize,
+    ) -> Result<AuditPage, ApiError> {
+        let flushed = tokio::time::timeout(FLUSH_WITHIN, self.flush()).await;
+        flushed.map_err(|_| ApiError::Unavailable)?;
+        Ok(self.trail.page(&owner.into(), before, limit).await?)
+    }
+
+    /// Returns when all that was queued before is written.
+    pub(crate) async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.queue.send(Waiting::Flush(done)).await.is_ok() {
+            // An error means that the task has ended: nothing is left that could be waited for.
+            let _ = flushed.await;
+        }
+    }
+
+    fn entry(&self, by: &Actor, Deed { owner, action, subject }: Deed) -> AuditEntry {
+        AuditEntry {
+            owner,
+            at: self.clock.now(),
+            id: self.chance.bits(),
+            actor: by.party.clone(),
+            action,
+            outcome: AuditOutcome::Done,
+            subject,
+            request_id: by.request_id.clone(),
+        }
+    }
+}
+
+impl Actor {
+    /// The caller, in this request.
+    pub(crate) fn new(caller: &Caller, request_id: RequestId) -> Self {
+        Self { party: caller.into(), request_id: request_id.into_text() }
+    }
+}
+
+impl Deed {
+    /// About a patient's seat.
+    pub(crate) fn seat(
+        action: AuditAction,
+        user: &UserId,
+        doctor: &DoctorId,
+        date: NaiveDate,
+        start: SlotStart,
+    ) -> Self {
+        let subject = AuditSubject::Seat {
+            doctor_id: doctor.as_str().to_owned(),
+            date: date.to_string(),
+            start: start.to_string(),
+        };
+        Self { owner: patient(user), action, subject }
+    }
+
+    /// About all that the caller owns of a kind.
+    pub(crate) fn own(action: AuditAction, caller: &Caller) -> Self {
+        Self { owner: caller.into(), action, subject: AuditSubject::All }
+    }
+
+    /// About a file of the caller's.
+    pub(crate) fn own_file(action: AuditAction, caller: &Caller, filename: &str) -> Self {
+        Self { owner: caller.into(), action, subject: AuditSubject::File { filename: filename.to_owned() } }
+    }
+}
+
+impl Expected {
+    /// It was done, by the doctor of this spelling.
+    fn happened(mut self, doctor: &DoctorId) {
+        if let Some(AuditEntry { subject: AuditSubject::Seat { doctor_id, .. }, .. }) = &mut self.entry {
+            doctor.as_str().clone_into(doctor_id);
+        }
+        self.send();
+    }
+
+    /// It was not done: there is nothing to tell.
+    fn did_not_happen(mut self) {
+        self.entry = None;
+    }
+
+    fn send(&mut self) {
+        if let (Some(entry), Some(place)) = (self.entry.take(), self.place.take()) {
+            place.send(Waiting::Entry(entry));
+        }
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        if let Some(entry) = &mut self.entry {
+            entry.outcome = AuditOutcome::Unknown;
+        }
+        self.send();
+    }
+}
+
+/// Writes what is queued until nobody can queue anything any more.
+async fn write_behind(trail: AuditTrail, chance: Arc<dyn Chance>, mut inbox: mpsc::Receiver<Waiting>) {
+    let mut taken = Vec::new();
+    while inbox.recv_many(&mut taken, QUEUE_CAPACITY).await > 0 {
+        let (mut entries, mut flushes) = (Vec::new(), Vec::new());
+        for waiting in taken.drain(..) {
+            match waiting {
+                Waiting::Entry(entry) => entries.push(entry),
+                Waiting::Flush(done) => flushes.push(done),
+            }
+        }
+        let writes = entries.chunks(AUDIT_ENTRIES_AT_ONCE).map(|entries| write(&trail, &*chance, entries));
+        futures::stream::iter(writes).for_each_concurrent(WRITES_AT_ONCE, |write| write).await;
+        for done in flushes {
+            // Whoever waited may have gone.
+            let _ = done.send(());
+        }
+        tokio::time::sleep(GATHER).await;
+    }
+}
+
+async fn write(trail: &AuditTrail, chance: &dyn Chance, entries: &[AuditEntry]) {
+    let begun = Instant::now();
+    let mut ceiling = WRITE_BACKOFF_MAX / 100;
+    while let Err(error) = trail.append(entries).await {
+        if begun.elapsed() >= WRITE_WITHIN {
+            tracing::error!(%error, audit.entries = entries.len(), "entries of the audit trail are lost");
+            return;
+        }
+        tracing::warn!(%error, audit.entries = entries.len(), "the audit trail is tried again");
+        tokio::time::sleep(chance.jitter(ceiling)).await;
+        ceiling = (ceiling * 2).min(WRITE_BACKOFF_MAX);
+    }
+}
+
+/// A patient as the owner of records.
+pub(crate) fn patient(user: &UserId) -> AuditParty {
+    AuditParty { kind: AccountKind::User, email: user.as_str().to_owned() }
+}
+
+impl From<&Caller> for AuditParty {
+    fn from(caller: &Caller) -> Self {
+        match caller {
+            Caller::User(user) => patient(user),
+            Caller::Doctor(doctor) => Self { kind: AccountKind::Doctor, email: doctor.as_str().to_owned() },
+        }
+    }
+}
+
+impl From<AuditError> for ApiError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Unavailable(_) => Self::Unavailable,
+            AuditError::Refused(_) => Self::internal(error),
+        }
+    }
+}

@@ -1,13 +1,20 @@
 //! The folder in which the embedded servers keep their data, guarded against a second process.
 
-use std::fs::{self, File, TryLockError};
-use std::io;
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use engine::chance::{Chance, SystemChance};
 
 /// The file whose lock guards the folder. It stays behind, empty: the lock ends with the process, however
 /// that ends.
 const LOCK_FILE: &str = "lock";
+/// The rights of a secret's file.
+const OWNER_ONLY: u32 = 0o600;
+/// How short a secret may be: 256 bits.
+const SECRET_BYTES_MIN: usize = 32;
 
 /// Why a data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +33,25 @@ pub enum DataFolderError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+/// Why there is no secret.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The file cannot be read or written.
+    #[error("the secret {} cannot be read or written", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file holds no secret of ours.
+    #[error(
+        "the secret {} is damaged; without it another one is made, and what was signed with it is void",
+        .0.display()
+    )]
+    Damaged(PathBuf),
 }
 
 /// A locked data folder; it stays locked until its last clone is gone.
@@ -59,18 +85,76 @@ impl DataFolder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// The secret of this name: made when it is first asked for, the same ever after.
+    pub fn secret(&self, name: &str) -> Result<String, SecretError> {
+        let path = self.path.join(name);
+        let failed = |source| SecretError::Io { path: path.clone(), source };
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => {
+                fs::set_permissions(&path, Permissions::from_mode(OWNER_ONLY)).map_err(failed)?;
+                bytes.trim_ascii().to_vec()
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let secret = fresh_secret();
+                write_secret(&path, &secret).map_err(failed)?;
+                sync_folder(&self.path).map_err(failed)?;
+                secret.into_bytes()
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let secret = String::from_utf8(bytes).ok().filter(|secret| secret.len() >= SECRET_BYTES_MIN);
+        secret.ok_or(SecretError::Damaged(path))
+    }
 }
 
-fn make_private(folder: &Path) -> io::Result<()> {
+/// A secret that is kept nowhere.
+pub fn fresh_secret() -> String {
+    // The operating system's randomness, whatever else is simulated.
+    format!("{:032x}{:032x}", SystemChance.bits(), SystemChance.bits())
+}
+
+/// Writes the file beside its place and moves it there: it is there whole, or not at all.
+fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(OWNER_ONLY).open(&beside)?;
+    file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
+    file.write_all(secret.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
+}
+
+/// Puts onto the disk which files a folder holds.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Makes a folder where it is missing, readable by its owner alone.
+pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // The folder must outlive a power cut as well as what is in it.
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    sync_folder(parent.unwrap_or(Path::new(".")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_made_once_and_readable_by_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = DataFolder::lock(folder.path()).unwrap();
+        let made = folder.secret("jwt-secret").unwrap();
+        assert_eq!(folder.secret("jwt-secret").unwrap(), made);
+        assert_ne!(folder.secret("another").unwrap(), made);
+        let path = folder.path().join("jwt-secret");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, OWNER_ONLY);
+        fs::write(&path, "short").unwrap();
+        assert!(matches!(folder.secret("jwt-secret"), Err(SecretError::Damaged(_))));
+    }
 }

@@ -12,19 +12,24 @@
 //! Nothing here logs an address or an identifier: a row that cannot be read is reported by its table and what
 //! is wrong with it. Beware of others: at level TRACE the SDK and `dynoxide` log whole requests.
 
+mod aws;
 mod data_folder;
 mod dynamo;
 mod embedded;
 mod s3;
 pub mod tables;
 
-pub use data_folder::{DataFolder, DataFolderError};
+pub use aws::{AccessKeys, ConnectError, Endpoint};
+pub use data_folder::{DataFolder, DataFolderError, SecretError, fresh_secret};
 pub use dynamo::{
     AUDIT_ENTRIES_AT_ONCE, Account, AccountKind, Accounts, AccountsError, AuditAction, AuditCursor,
     AuditCursorError, AuditEntry, AuditError, AuditOutcome, AuditPage, AuditParty, AuditRow, AuditSubject,
-    AuditTrail, BookingRow, Chats, ConnectError, CreateError, Dynamo, DynamoBookings, DynamoFences, Endpoint,
-    Exchange, LISTED_DATES_MAX, NewAccount, UserBookings,
+    AuditTrail, BookingRow, Chats, CreateError, Dynamo, DynamoBookings, DynamoFences, Exchange,
+    LISTED_DATES_MAX, NewAccount, UserBookings,
 };
-pub use embedded::{EmbeddedDynamo, EmbeddedError, Where};
-pub use s3::BucketNames;
+pub use embedded::{EmbeddedDynamo, EmbeddedError, EmbeddedS3, Where};
+pub use s3::{
+    BucketNames, BucketsError, DocumentKind, Documents, FileName, FilesError, InvalidFileName, Locker,
+    NewFile, S3, StoredFile, UploadError,
+};
 pub use tables::{TableNames, TablesError};

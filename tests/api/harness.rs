@@ -67,7 +67,12 @@ pub fn config() -> Config {
             failure_floor: Duration::ZERO,
         },
         store: StoreConfig { place: Place::Memory, tables: TableNames::default() },
-        files: FilesConfig { place: Place::Memory, public_endpoint: None, buckets: BucketNames::default() },
+        files: FilesConfig {
+            place: Place::Memory,
+            embedded_listen: None,
+            public_endpoint: None,
+            buckets: BucketNames::default(),
+        },
         assistant: AssistantConfig::default(),
         payments: PaymentsConfig::default(),
         cors: CorsConfig::default(),

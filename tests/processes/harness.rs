@@ -24,6 +24,7 @@ pub struct Node {
     output: Option<BufReader<ChildStdout>>,
     /// What it has written to standard error so far.
     pub log: Arc<Mutex<String>>,
+    _scratch: tempfile::TempDir,
 }
 
 /// Where a node keeps its data.
@@ -52,6 +53,9 @@ impl Node {
         command.env_clear().args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("KOKORO_LISTEN", "127.0.0.1:0").env("RATE_LIMIT_PER_MINUTE", "0");
         command.env("KOKORO_JWT_SECRET", SECRET).env("RUST_BACKTRACE", "0");
+        // Files are embedded where only the tables are named: no two nodes may share a folder.
+        let scratch = tempfile::tempdir().unwrap();
+        command.env("KOKORO_DATA_DIR", scratch.path());
         match data {
             Data::Folder(folder) => command.env("KOKORO_DATA_DIR", folder),
             Data::At(endpoint) => command.env("DYNAMODB_ENDPOINT", endpoint),
@@ -77,7 +81,8 @@ impl Node {
         };
         web::http_client::install_cryptography();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
-        Ok(Self { child, url: first[at..].trim().to_owned(), http, output: Some(output), log })
+        let url = first[at..].trim().to_owned();
+        Ok(Self { child, url, http, output: Some(output), log, _scratch: scratch })
     }
 
     /// The session to paste that `--demo` prints: what follows its announcement, up to the call that lists bookings.

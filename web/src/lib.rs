@@ -20,6 +20,5 @@ mod json;
 mod openapi;
 mod peer;
 mod routes;
-mod secret_file;
 mod services;
 mod state;

@@ -15,19 +15,21 @@ use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 use anyhow::Context;
 use engine::{Chance, Clock, Directory, Engine, Parts, Placement, Standing, SystemChance, SystemClock};
-use persistence::{DataFolder, Dynamo, EmbeddedDynamo, Endpoint, Where};
+use persistence::{DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, S3, Where, fresh_secret};
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
-use crate::config::{Config, CorsConfig, Place, Secret, ServerConfig};
+use crate::config::{Config, CorsConfig, FilesConfig, Place, Secret, ServerConfig};
 use crate::services::{Accounts, Audit, DOCTOR_LISTS_AT_ONCE, fill_with_examples, has_examples};
 use crate::state::AppState;
-use crate::{guard, http_client, routes, secret_file, telemetry};
+use crate::{guard, http_client, routes, telemetry};
 
 /// Threads of the committer's lanes: two to four were fastest on the embedded store.
 const LANE_THREADS: usize = 2;
+/// The file of the made-up signing secret, in the data folder.
+const TOKEN_SECRET: &str = "jwt-secret";
 
 /// What the program takes from the machine; tests give their own.
 pub struct Surroundings {
@@ -58,8 +60,26 @@ pub struct Application {
     state: Data<AppState>,
     engine: Engine,
     dynamo: Dynamo,
-    embedded: Option<EmbeddedDynamo>,
+    embedded: Embedded,
     examples: Option<String>,
+}
+
+/// The servers that the program brings along.
+struct Embedded {
+    dynamo: Option<EmbeddedDynamo>,
+    s3: Option<EmbeddedS3>,
+}
+
+impl Embedded {
+    /// Blocks until what runs is done.
+    fn stop(self) {
+        if let Some(s3) = self.s3 {
+            s3.stop();
+        }
+        if let Some(dynamo) = self.dynamo {
+            dynamo.stop();
+        }
+    }
 }
 
 /// The signals that ask the program to stop.
@@ -108,13 +128,20 @@ impl Application {
         http_client::install_cryptography();
         let listener =
             bind(&config.server).with_context(|| format!("cannot listen on {}", config.server.listen))?;
-        let (embedded, endpoint) = store(&config.store.place)?;
+        let mut folders = Folders::default();
+        let store = folders.find(&config.store.place)?;
         let secret = match config.auth.secret.clone() {
             Some(secret) => secret,
-            None => made_secret(&config.store.place)?,
+            None => made_secret(store.as_ref())?,
         };
+        let (embedded_dynamo, endpoint) = dynamo_server(&config.store.place, store)?;
+        let (embedded_s3, s3_endpoint) = s3_server(&config.files, folders.find(&config.files.place)?)?;
+        let embedded = Embedded { dynamo: embedded_dynamo, s3: embedded_s3 };
         let dynamo = Dynamo::connect(endpoint, config.store.tables.clone()).await?;
         dynamo.create_missing_tables().await.context("the tables cannot be looked up or created")?;
+        let FilesConfig { public_endpoint, buckets, .. } = config.files.clone();
+        let s3 = S3::connect(s3_endpoint, public_endpoint, buckets).await?;
+        s3.create_missing_buckets().await.context("the buckets cannot be looked up or created")?;
         if config.demo {
             refuse_examples_among_accounts(&dynamo).await?;
         }
@@ -136,6 +163,8 @@ impl Application {
             tokens: Tokens::new(&secret),
             directory: engine.directory(),
             user_bookings: dynamo.user_bookings(),
+            locker: s3.locker(&dynamo),
+            documents: s3.documents(),
             doctor_lists: Semaphore::new(DOCTOR_LISTS_AT_ONCE),
             standing: engine.standing(),
             stopping: AtomicBool::new(false),
@@ -213,9 +242,7 @@ impl Application {
             }
         }
         let drained = tokio::time::timeout(state.server.stop_timeout, drain(&state, &handle, engine)).await;
-        if let Some(embedded) = embedded {
-            tokio::task::spawn_blocking(|| embedded.stop()).await.context("the embedded store has died")?;
-        }
+        tokio::task::spawn_blocking(|| embedded.stop()).await.context("the embedded store has died")?;
         drained.context("what was in flight did not finish in time")?;
         tracing::info!("stopped");
         Ok(ended)
@@ -232,17 +259,56 @@ async fn drain(state: &AppState, handle: &ServerHandle, engine: Engine) {
     state.audit.flush().await;
 }
 
-/// Locks the data folder and starts the embedded server, if that is where the data lives.
-fn store(place: &Place) -> anyhow::Result<(Option<EmbeddedDynamo>, Endpoint)> {
-    let place = match place {
-        Place::Folder(folder) => Where::File(DataFolder::lock(folder)?),
-        Place::Memory => Where::Memory,
-        Place::Named { endpoint: Some(url) } => return Ok((None, Endpoint::At(url.clone()))),
-        Place::Named { endpoint: None } => return Ok((None, Endpoint::Aws)),
-    };
-    let embedded = EmbeddedDynamo::start(place)?;
-    let endpoint = Endpoint::At(embedded.endpoint());
-    Ok((Some(embedded), endpoint))
+/// The data folders that this program has locked: the embedded servers share one.
+#[derive(Default)]
+struct Folders(Vec<DataFolder>);
+
+impl Folders {
+    /// Where an embedded server keeps its data; `None` when the place is not embedded.
+    fn find(&mut self, place: &Place) -> anyhow::Result<Option<Where>> {
+        let path = match place {
+            Place::Folder(path) => path,
+            Place::Memory => return Ok(Some(Where::Memory)),
+            Place::Named { .. } => return Ok(None),
+        };
+        let locked = self.0.iter().find(|folder| folder.path() == path).cloned();
+        let folder = match locked {
+            Some(folder) => folder,
+            None => {
+                let folder = DataFolder::lock(path)?;
+                self.0.push(folder.clone());
+                folder
+            }
+        };
+        Ok(Some(Where::File(folder)))
+    }
+}
+
+fn dynamo_server(
+    place: &Place,
+    embedded: Option<Where>,
+) -> anyhow::Result<(Option<EmbeddedDynamo>, Endpoint)> {
+    let Some(embedded) = embedded else { return Ok((None, named_endpoint(place))) };
+    let server = EmbeddedDynamo::start(embedded)?;
+    let endpoint = Endpoint::At(server.endpoint());
+    Ok((Some(server), endpoint))
+}
+
+fn s3_server(
+    config: &FilesConfig,
+    embedded: Option<Where>,
+) -> anyhow::Result<(Option<EmbeddedS3>, Endpoint)> {
+    let Some(embedded) = embedded else { return Ok((None, named_endpoint(&config.place))) };
+    let server = EmbeddedS3::start(embedded, config.embedded_listen)?;
+    let endpoint = server.endpoint();
+    Ok((Some(server), endpoint))
+}
+
+fn named_endpoint(place: &Place) -> Endpoint {
+    match place {
+        Place::Named { endpoint: Some(url) } => Endpoint::At(url.clone()),
+        Place::Named { endpoint: None } | Place::Folder(_) | Place::Memory => Endpoint::Aws,
+    }
 }
 
 /// The examples have passwords that everybody knows: they are for a store that holds nothing else.
@@ -259,13 +325,12 @@ async fn refuse_examples_among_accounts(dynamo: &Dynamo) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn made_secret(place: &Place) -> anyhow::Result<Secret> {
-    match place {
-        Place::Folder(folder) => Ok(secret_file::load_or_make(folder)?),
-        Place::Memory | Place::Named { .. } => {
-            Secret::new(secret_file::fresh().into_bytes()).context("a fresh secret is too short")
-        }
-    }
+fn made_secret(store: Option<&Where>) -> anyhow::Result<Secret> {
+    let secret = match store {
+        Some(Where::File(folder)) => folder.secret(TOKEN_SECRET)?,
+        Some(Where::Memory) | None => fresh_secret(),
+    };
+    Secret::new(secret.into_bytes()).context("a made-up secret is too short")
 }
 
 fn bind(config: &ServerConfig) -> std::io::Result<TcpListener> {

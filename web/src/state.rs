@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use chrono::{DateTime, NaiveDate, Utc};
 use engine::{Clinic, Clock, Directory, Standing};
-use persistence::UserBookings;
+use persistence::{Documents, Locker, UserBookings};
 use tokio::sync::{Semaphore, watch};
 
 use crate::auth::Tokens;
@@ -25,6 +25,8 @@ pub(crate) struct AppState {
     pub(crate) audit: Audit,
     pub(crate) directory: Directory,
     pub(crate) user_bookings: UserBookings,
+    pub(crate) locker: Locker,
+    pub(crate) documents: Documents,
     /// Places for readers of doctors' lists.
     pub(crate) doctor_lists: Semaphore,
     pub(crate) standing: watch::Receiver<Standing>,

@@ -27,7 +27,6 @@ pub use audit::{
 };
 pub use bookings::DynamoBookings;
 pub use chats::{Chats, Exchange};
-pub use connect::{ConnectError, Endpoint};
 pub(crate) use error::request_failure;
 pub use fences::DynamoFences;
 pub use user_bookings::{BookingRow, LISTED_DATES_MAX, UserBookings};

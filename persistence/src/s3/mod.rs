@@ -1,16 +1,56 @@
-//! S3: patients' files and doctors' documents.
+//! S3: patients' files and doctors' documents. [`connect`] is the way in, [`buckets`] makes what is missing,
+//! [`locker`] and [`documents`] are what `web` calls, [`file_name`] says what a file may be called, [`error`] what a
+//! failure means.
 
-/// What the buckets are called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BucketNames {
-    /// Patients' files.
-    pub medilocker: String,
-    /// Doctors' documents.
-    pub documents: String,
+mod buckets;
+mod connect;
+mod documents;
+mod error;
+mod file_name;
+mod link;
+mod locker;
+
+use std::sync::Arc;
+
+use aws_sdk_s3::Client;
+
+pub use buckets::{BucketNames, BucketsError};
+pub use documents::{DocumentKind, Documents};
+pub use error::{FilesError, UploadError};
+pub use file_name::{FileName, InvalidFileName};
+pub use locker::{Locker, NewFile, StoredFile};
+
+use crate::dynamo::Dynamo;
+
+/// The way to S3; clones share its connections.
+#[derive(Debug, Clone)]
+pub struct S3 {
+    client: Client,
+    /// Signs URLs under the address that browsers know; sends nothing.
+    presigner: Client,
+    buckets: Arc<BucketNames>,
+    /// Whether it is AWS's own.
+    is_aws: bool,
 }
 
-impl Default for BucketNames {
-    fn default() -> Self {
-        Self { medilocker: "kokoro-medilocker".to_owned(), documents: "kokoro-doctor-documents".to_owned() }
+impl S3 {
+    /// Patients' files; `dynamo` keeps the journal of uploads under way.
+    pub fn locker(&self, dynamo: &Dynamo) -> Locker {
+        Locker::new(self.clone(), dynamo.clone())
+    }
+
+    /// Doctors' documents.
+    pub fn documents(&self) -> Documents {
+        Documents::new(self.clone())
+    }
+
+    /// What the buckets are called.
+    pub fn buckets(&self) -> &BucketNames {
+        &self.buckets
+    }
+
+    /// The SDK's own client, for tests that put objects as somebody else would.
+    pub const fn client(&self) -> &Client {
+        &self.client
     }
 }

@@ -1,5 +1,7 @@
 //! Where files live: medical files and doctors' documents.
 
+use std::net::SocketAddr;
+
 use persistence::BucketNames;
 
 use super::environment::Environment;
@@ -10,6 +12,8 @@ use super::store::{Place, data_folder, url};
 pub struct FilesConfig {
     /// Where it is.
     pub place: Place,
+    /// Where the embedded server listens; `None`: at a free port of the loopback address.
+    pub embedded_listen: Option<SocketAddr>,
     /// The address that pre-signed URLs carry; `None`: the one in use.
     pub public_endpoint: Option<String>,
     /// What its buckets are called.
@@ -17,8 +21,8 @@ pub struct FilesConfig {
 }
 
 impl FilesConfig {
-    /// Reads `S3_ENDPOINT`, `AWS_REGION` or `AWS_DEFAULT_REGION`, `KOKORO_DATA_DIR`, `S3_PUBLIC_ENDPOINT`,
-    /// `MEDILOCKER_BUCKET` and `DOCTOR_DOCUMENTS_BUCKET`.
+    /// Reads `S3_ENDPOINT`, `AWS_REGION` or `AWS_DEFAULT_REGION`, `KOKORO_DATA_DIR`, `KOKORO_S3_LISTEN`,
+    /// `S3_PUBLIC_ENDPOINT`, `MEDILOCKER_BUCKET` and `DOCTOR_DOCUMENTS_BUCKET`.
     pub(super) fn from_env(env: &mut Environment) -> Self {
         let endpoint = env.parsed("S3_ENDPOINT", url);
         let region = env.text("AWS_REGION").or_else(|| env.text("AWS_DEFAULT_REGION"));
@@ -35,7 +39,13 @@ impl FilesConfig {
                 *bucket = value;
             }
         }
-        Self { place, public_endpoint: env.parsed("S3_PUBLIC_ENDPOINT", url), buckets }
+        let embedded_listen = env.parsed("KOKORO_S3_LISTEN", |text| {
+            text.parse().map_err(|_| "an address and a port such as 127.0.0.1:9000")
+        });
+        if embedded_listen.is_some() && !place.is_embedded() {
+            env.problem("KOKORO_S3_LISTEN is set, but S3 is not the embedded one".to_owned());
+        }
+        Self { place, embedded_listen, public_endpoint: env.parsed("S3_PUBLIC_ENDPOINT", url), buckets }
     }
 }
 

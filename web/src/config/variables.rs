@@ -59,6 +59,11 @@ const VARIABLES: &[Variable] = &[
     variable("DYNAMODB_ENDPOINT", "none: embedded store", "Use the DynamoDB-compatible server at this URL."),
     variable("S3_ENDPOINT", "none: embedded store", "Use the S3-compatible server at this URL."),
     variable(
+        "KOKORO_S3_LISTEN",
+        "a free port of 127.0.0.1",
+        "Address and port of the embedded S3, for a proxy that hands browsers on to it; the proxy must keep the Host.",
+    ),
+    variable(
         "S3_PUBLIC_ENDPOINT",
         "the endpoint in use",
         "The address under which browsers reach S3: pre-signed URLs carry it.",

@@ -27,6 +27,7 @@ use engine::chance::{Chance, SystemChance};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use super::{EmbeddedError, Where, stopped};
 use crate::data_folder::DataFolder;
 
 /// The database, in the data folder.
@@ -43,26 +44,6 @@ const SERVER_THREADS: usize = 4;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How long running requests may take once the server is to stop.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// Where the data lives.
-#[derive(Debug, Clone)]
-pub enum Where {
-    /// In `dynamodb.sqlite` in this folder.
-    File(DataFolder),
-    /// In memory, gone with the server.
-    Memory,
-}
-
-/// Why the embedded server does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum EmbeddedError {
-    /// No address, no thread, no file.
-    #[error("the embedded DynamoDB cannot start")]
-    System(#[from] io::Error),
-    /// The database cannot be opened, or not be swept.
-    #[error("the embedded DynamoDB's file cannot be used: {0}")]
-    Database(String),
-}
 
 /// A running server. Dropping it stops it.
 pub struct EmbeddedDynamo {
@@ -171,12 +152,6 @@ async fn sweep_regularly(database: Database, stopping: watch::Receiver<bool>) {
             Err(error) => tracing::warn!(%error, "expired items could not be deleted"),
         }
     }
-}
-
-/// Returns when the server is to stop, or nobody is left who could say so.
-async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is as good as its word.
-    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 /// Opens the database file, made readable by its owner alone; SQLite gives its companions the same rights.

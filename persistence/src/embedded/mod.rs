@@ -1,0 +1,43 @@
+//! The servers of the default run: DynamoDB and S3 on loopback, over files in the data folder, on threads of their
+//! own. To the rest of the program they differ from AWS only in their [`crate::Endpoint`].
+
+mod dynamo;
+mod s3;
+
+use std::io;
+
+use tokio::sync::watch;
+
+pub use dynamo::EmbeddedDynamo;
+pub use s3::EmbeddedS3;
+
+use crate::data_folder::{DataFolder, SecretError};
+
+/// Where the data lives.
+#[derive(Debug, Clone)]
+pub enum Where {
+    /// In this folder.
+    File(DataFolder),
+    /// Nowhere that outlives the server.
+    Memory,
+}
+
+/// Why an embedded server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    /// No address, no thread, no file.
+    #[error("the embedded store cannot start")]
+    System(#[from] io::Error),
+    /// The database cannot be opened, or not be swept.
+    #[error("the embedded DynamoDB's file cannot be used: {0}")]
+    Database(String),
+    /// The secret that S3's requests are signed with cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+/// Returns when the server is to stop, or nobody is left who could say so.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is as good as its word.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}

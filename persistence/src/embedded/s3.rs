@@ -1,0 +1,152 @@
+//! The S3 of the default run, on loopback, over files, on threads of its own.
+//!
+//! Who may call is decided by signatures alone: the secret is made up by us, so a browser gets in only with a URL that
+//! we have signed.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, watch};
+
+use super::{EmbeddedError, Where, stopped};
+use crate::aws::{AccessKeys, Endpoint};
+use crate::data_folder::{DataFolder, fresh_secret, make_private};
+
+/// Where the files are, in the data folder.
+const FOLDER: &str = "s3";
+/// The secret's file, in the data folder.
+const SECRET: &str = "s3-secret";
+/// The name that goes with the secret.
+const KEY_ID: &str = "kokoro";
+/// Connections served at once; more wait.
+const CONNECTIONS_MAX: usize = 256;
+/// How long a connection may take to send a request's head, and may idle between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Threads that read, write and flush files.
+const FILE_THREADS: usize = 16;
+/// How long running requests may take once the server is to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+/// The pause after a connection could not be accepted, for want of file descriptors most likely.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A running server. Dropping it stops it.
+pub struct EmbeddedS3 {
+    address: SocketAddr,
+    keys: AccessKeys,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+    _kept: Kept,
+}
+
+/// What must not go before the server does.
+enum Kept {
+    Folder { _lock: DataFolder },
+    Scratch { _folder: TempDir },
+}
+
+impl EmbeddedS3 {
+    /// Serves the files in `place` at `listen`, or at a free port of the loopback address.
+    pub fn start(place: Where, listen: Option<SocketAddr>) -> Result<Self, EmbeddedError> {
+        let (root, secret, kept): (PathBuf, String, Kept) = match place {
+            Where::File(folder) => {
+                let root = folder.path().join(FOLDER);
+                make_private(&root)?;
+                (root, folder.secret(SECRET)?, Kept::Folder { _lock: folder })
+            }
+            Where::Memory => {
+                let folder = tempfile::tempdir()?;
+                (folder.path().to_owned(), fresh_secret(), Kept::Scratch { _folder: folder })
+            }
+        };
+        let files = s3s_fs::FileSystem::new(fs::canonicalize(root)?)
+            .map_err(|error| io::Error::other(format!("{error:?}")))?;
+        let listener = TcpListener::bind(listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into()))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let keys = AccessKeys { id: KEY_ID.to_owned(), secret };
+        let mut service = S3ServiceBuilder::new(files);
+        service.set_auth(SimpleAuth::from_single(keys.id.clone(), keys.secret.clone()));
+        let service = service.build();
+        let (stop, stopping) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(FILE_THREADS)
+            .build()?;
+        let thread = std::thread::Builder::new()
+            .name("s3".to_owned())
+            .spawn(move || runtime.block_on(serve(listener, service, stopping)))?;
+        Ok(Self { address, keys, stop, thread: Some(thread), _kept: kept })
+    }
+
+    /// Where and with which keys it is reached.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::With { address: format!("http://{}", self.address), keys: self.keys.clone() }
+    }
+
+    /// Stops accepting and lets running requests finish for a few seconds. Blocks meanwhile.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for EmbeddedS3 {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread of the embedded S3 died");
+        }
+    }
+}
+
+/// Serves until told to stop, and then for [`DRAIN`] at most.
+async fn serve(listener: TcpListener, service: S3Service, stopping: watch::Receiver<bool>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "the embedded S3 cannot listen"),
+    };
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections = GracefulShutdown::new();
+    let stopped = stopped(stopping);
+    tokio::pin!(stopped);
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (stream, place) = tokio::select! {
+            () = &mut stopped => break,
+            (accepted, place) = accepted => match accepted {
+                Ok((stream, _)) => (stream, place),
+                Err(error) => {
+                    tracing::warn!(%error, "the embedded S3 could not accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let connection = http.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            // Whatever ends a connection early is its client's business.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
+        tracing::warn!("the embedded S3 stopped before every request was done");
+    }
+}

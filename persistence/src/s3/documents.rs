@@ -1,0 +1,105 @@
+//! Doctors' documents: `doctors/{email}/{kind}/{filename}` in the documents bucket.
+//!
+//! A doctor's row holds a document's URL in the old platform's form. There the name is percent-encoded once, and that
+//! encoded text is the object's key. So it is here: whoever reads the row, old backend or new, finds the key in the
+//! text after the host, as it stands.
+
+use aws_sdk_s3::primitives::ByteStream;
+use chrono::{DateTime, Utc};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::error::{FilesError, files_error};
+use super::{S3, link};
+
+/// What the old platform leaves as it is.
+const UNENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// The first part of every key.
+const FOLDER: &str = "doctors";
+
+/// What a document shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DocumentKind {
+    /// That the doctor is one.
+    DegreeCertificate,
+    /// Who the doctor is.
+    GovtIdProof,
+    /// The doctor's face; the one document that anyone may see.
+    ProfilePhoto,
+}
+
+impl DocumentKind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::DegreeCertificate => "degreeCertificate",
+            Self::GovtIdProof => "govtIdProof",
+            Self::ProfilePhoto => "profilePhoto",
+        }
+    }
+}
+
+/// Doctors' documents.
+#[derive(Debug, Clone)]
+pub struct Documents {
+    s3: S3,
+}
+
+impl Documents {
+    pub(super) const fn new(s3: S3) -> Self {
+        Self { s3 }
+    }
+
+    /// Stores a document, in the place of an earlier one of that name, and returns the URL that the doctor's row keeps.
+    /// The URL names the object; it lets nobody fetch it.
+    pub async fn put(
+        &self,
+        doctor: &str,
+        kind: DocumentKind,
+        filename: &str,
+        content_type: &str,
+        bytes: Vec<u8>,
+    ) -> Result<String, FilesError> {
+        if doctor.is_empty() || doctor.contains('/') {
+            return Err(FilesError::UnfitOwner);
+        }
+        let name = utf8_percent_encode(filename, UNENCODED);
+        let key = format!("{FOLDER}/{doctor}/{}/{name}", kind.name());
+        let url = format!("{}{key}", self.url_prefix());
+        let request = self
+            .s3
+            .client
+            .put_object()
+            .bucket(&self.s3.buckets.documents)
+            .key(key)
+            .content_type(content_type)
+            .body(ByteStream::from(bytes));
+        request.send().await.map_err(files_error)?;
+        Ok(url)
+    }
+
+    /// A URL under which anyone can fetch a profile photo for an hour, from the one in the doctor's row. `None` when
+    /// that is not one of ours, or not a photo's. Asks nobody.
+    pub async fn photo_url(&self, stored: &str, now: DateTime<Utc>) -> Option<String> {
+        let key = stored.strip_prefix(&self.url_prefix())?;
+        let mut parts = key.splitn(4, '/');
+        let is_photo = parts.next() == Some(FOLDER)
+            && parts.next().is_some_and(|doctor| !doctor.is_empty())
+            && parts.next() == Some(DocumentKind::ProfilePhoto.name())
+            && parts.next().is_some_and(|name| !name.is_empty());
+        if !is_photo {
+            return None;
+        }
+        let download = self.s3.presigner.get_object().bucket(&self.s3.buckets.documents).key(key);
+        match link::sign(download, now).await {
+            Ok(url) => Some(url),
+            Err(error) => {
+                tracing::warn!(%error, "a profile photo's URL cannot be signed");
+                None
+            }
+        }
+    }
+
+    /// What a stored URL begins with.
+    fn url_prefix(&self) -> String {
+        format!("https://{}.s3.amazonaws.com/", self.s3.buckets.documents)
+    }
+}

@@ -8,10 +8,13 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::body;
 use crate::error::ApiError;
+
+/// Up to here a floating-point number knows every whole number.
+const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A body that is JSON, whatever it says.
 #[derive(Debug)]
@@ -35,14 +38,30 @@ impl JsonBody {
     }
 
     /// The request that the fields make up.
-    pub(crate) fn parse<T: DeserializeOwned>(self) -> Result<T, ApiError> {
+    pub(crate) fn parse<T: DeserializeOwned>(mut self) -> Result<T, ApiError> {
         if !self.0.is_object() {
             return Err(ApiError::invalid("The body must be a JSON object"));
         }
+        make_whole(&mut self.0);
         serde_path_to_error::deserialize(self.0).map_err(|error| {
             let path = error.path().to_string();
             ApiError::invalid(explain(&path, &error.into_inner()))
         })
+    }
+}
+
+/// Makes `7.0` the whole number that it is, as JSON Schema has it: some clients know one kind of number only.
+fn make_whole(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            let float = number.as_f64().filter(|_| number.is_f64());
+            if let Some(whole) = float.filter(|float| float.fract() == 0.0 && float.abs() <= EXACT_MAX) {
+                *number = Number::from(whole as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_whole),
+        Value::Object(fields) => fields.values_mut().for_each(make_whole),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
 
@@ -99,6 +118,8 @@ fn decode(bytes: &[u8]) -> Result<JsonBody, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde::Deserialize;
 
     use super::*;
@@ -145,6 +166,17 @@ mod tests {
             assert!(matches!(decode(body.as_bytes()), Err(ApiError::InvalidJson)), "{body:.20}");
         }
         assert!(matches!(decode(b"{\"a\":\"\xff\"}"), Err(ApiError::InvalidJson)));
+    }
+
+    #[test]
+    fn a_whole_number_may_come_with_a_decimal_point() {
+        let parse = |body: &str| decode(body.as_bytes()).and_then(JsonBody::parse::<BTreeMap<String, i64>>);
+        for (text, number) in [("7.0", 7), ("-0.0", 0), ("1e3", 1000), ("9007199254740992.0", 1 << 53)] {
+            assert_eq!(parse(&format!(r#"{{"n":{text}}}"#)).unwrap()["n"], number);
+        }
+        for text in ["7.5", "1e300", "9007199254740994.0"] {
+            assert!(parse(&format!(r#"{{"n":{text}}}"#)).is_err(), "{text}");
+        }
     }
 
     #[test]

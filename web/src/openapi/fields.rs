@@ -13,7 +13,7 @@ const EMAIL: &str = r"^[^@#\s\x00-\x1F\x7F-\x9F]+@[^@#\s\x00-\x1F\x7F-\x9F]+$";
 pub(crate) fn email() -> Object {
     let bounds = "At most 254 bytes, without `#`, spaces and control characters.";
     let text = text(EMAIL).max_length(Some(engine::ids::EMAIL_BYTES_MAX)).description(Some(bounds));
-    text.format(Some(SchemaFormat::Custom("idn-email".to_owned()))).examples(["ada@example.com"]).build()
+    text.examples(["ada@example.com"]).build()
 }
 
 /// An e-mail address that may be left out.

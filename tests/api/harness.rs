@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::rt::task::JoinHandle;
 use chrono::{DateTime, Utc};
-use engine::{Clinic, Directory, ManualClock, Placement, SystemChance};
+use engine::{Clinic, Clock, Directory, ManualClock, Placement, SystemChance};
 use persistence::{BucketNames, Dynamo, TableNames};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
@@ -115,6 +115,11 @@ impl TestApp {
     /// The tables, to look into or to write rows as the old platform did.
     pub const fn dynamo(&self) -> &Dynamo {
         &self.dynamo
+    }
+
+    /// What the clock shows, in seconds since 1970.
+    pub fn clock_seconds(&self) -> i64 {
+        self.clock.now().timestamp()
     }
 
     /// How many doctors are in memory.

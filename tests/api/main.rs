@@ -8,5 +8,8 @@ mod audit;
 mod auth;
 mod bad_input;
 mod bookings;
+mod chat;
+mod chat_stream;
+mod ollama;
 mod openapi;
 mod permissions;

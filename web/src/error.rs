@@ -16,6 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::auth::TooMany;
+use crate::services::AssistantError;
 
 /// The content type of every failure.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -50,6 +51,8 @@ pub(crate) enum ApiError {
         /// When the next one is let through, at the earliest.
         retry_after: TimeDelta,
     },
+    /// The assistant has no answer.
+    Assistant(AssistantError),
     /// A queue is full; nothing happened.
     Busy,
     /// The store does not answer, or another node owns the doctor; nothing happened.
@@ -172,6 +175,7 @@ impl ApiError {
                 Told::new(S::UNPROCESSABLE_ENTITY, "invalid_value", sentence.clone())
             }
             Self::Rejected(rejection) => rejected(*rejection),
+            Self::Assistant(error) => unanswered(*error),
             Self::EmailTaken(AccountKind::User) => {
                 Told::new(S::CONFLICT, "email_taken", "Email already exists")
             }
@@ -259,6 +263,25 @@ fn rejected(rejection: Rejection) -> Told {
     }
 }
 
+fn unanswered(error: AssistantError) -> Told {
+    use StatusCode as S;
+    match error {
+        AssistantError::NotConfigured => {
+            let detail = "There is no assistant here. Trying again does not help";
+            Told::new(S::SERVICE_UNAVAILABLE, "assistant_not_configured", detail)
+        }
+        AssistantError::Unreachable => {
+            let detail = "The assistant cannot be reached right now. It is safe to try again";
+            Told::new(S::SERVICE_UNAVAILABLE, "assistant_unreachable", detail).retry_after(10)
+        }
+        AssistantError::TooSlow => {
+            let detail = "The assistant took too long to answer. It is safe to try again";
+            Told::new(S::GATEWAY_TIMEOUT, "assistant_too_slow", detail)
+        }
+        AssistantError::Failed => Told::new(S::BAD_GATEWAY, "assistant_failed", "AI response error"),
+    }
+}
+
 impl Told {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { status, code, detail: detail.into(), header: None }
@@ -326,6 +349,12 @@ impl From<EngineError> for ApiError {
             EngineError::Unavailable => Self::Unavailable,
             EngineError::OutcomeUnknown => Self::OutcomeUnknown,
         }
+    }
+}
+
+impl From<AssistantError> for ApiError {
+    fn from(error: AssistantError) -> Self {
+        Self::Assistant(error)
     }
 }
 

@@ -7,9 +7,10 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{ServiceConfig, post, resource, route};
 use actix_web::{Error, FromRequest, Handler, Resource, Responder};
 
+use crate::config::CHAT_TIMEOUT;
 use crate::error::ApiError;
-use crate::guard;
-use crate::handlers::{audit, auth, docs, doctor_bookings, doctors_service, health};
+use crate::guard::{self, AnswerTimeout};
+use crate::handlers::{audit, auth, chat, docs, doctor_bookings, doctors_service, health};
 
 /// The process lives.
 pub(crate) const HEALTHZ: &str = "/healthz";
@@ -42,6 +43,9 @@ pub(crate) fn all(config: &mut ServiceConfig) {
         .service(posted("/doctorBookings/available", doctor_bookings::available))
         .service(posted("/doctorBookings/user", doctor_bookings::user))
         .service(posted("/doctorBookings/fetchBookings", doctor_bookings::fetch_bookings))
+        // the assistant
+        .service(posted("/chat", chat::chat).app_data(AnswerTimeout(CHAT_TIMEOUT)))
+        .service(read("/chat/history/{user_id}", chat::history))
         // who looked at what
         .service(posted("/audit/mine", audit::mine))
         // what all this is

@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
 use crate::config::{Config, CorsConfig, FilesConfig, Place, Secret, ServerConfig};
-use crate::services::{Accounts, Audit, DOCTOR_LISTS_AT_ONCE, fill_with_examples, has_examples};
+use crate::services::{Accounts, Assistant, Audit, DOCTOR_LISTS_AT_ONCE, fill_with_examples, has_examples};
 use crate::state::AppState;
 use crate::{guard, http_client, routes, telemetry};
 
@@ -157,6 +157,8 @@ impl Application {
         let state = Data::new(AppState {
             server: config.server.clone(),
             accounts: Accounts::new(dynamo.accounts(), &config.auth, Arc::clone(&clock))?,
+            assistant: Assistant::new(&config.assistant, dynamo.chats(), Arc::clone(&clock))
+                .context("the assistant's server cannot be called")?,
             audit: Audit::start(dynamo.audit(), Arc::clone(&clock), Arc::clone(&chance)),
             clock,
             clinic: config.clinic,
@@ -363,6 +365,8 @@ fn server(
         .max_connections(config.connections_max)
         .keep_alive(config.keep_alive)
         .tcp_nodelay(true)
+        // A client that hangs up is not waited for, so that its question is not answered for nobody.
+        .h1_allow_half_closed(false)
         .client_request_timeout(config.head_timeout)
         // Less than the whole stop may take: the rest is for what the engine has still to store.
         .shutdown_timeout((config.stop_timeout * 2 / 3).as_secs())

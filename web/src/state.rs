@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::auth::Tokens;
 use crate::config::ServerConfig;
 use crate::error::ApiError;
-use crate::services::{Accounts, Audit};
+use crate::services::{Accounts, Assistant, Audit};
 
 /// The parts that handlers, extractors and middleware share.
 pub(crate) struct AppState {
@@ -22,6 +22,7 @@ pub(crate) struct AppState {
     pub(crate) clinic: Clinic,
     pub(crate) tokens: Tokens,
     pub(crate) accounts: Accounts,
+    pub(crate) assistant: Assistant,
     pub(crate) audit: Audit,
     pub(crate) directory: Directory,
     pub(crate) user_bookings: UserBookings,

@@ -66,18 +66,30 @@ impl FromRequest for Caller {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(read(request))
+        ready(read(request).and_then(|caller| caller.ok_or(ApiError::Unauthenticated)))
     }
 }
 
-/// The bearer token wins over the cookie, also when it is a bad one.
-fn read(request: &HttpRequest) -> Result<Caller, ApiError> {
+/// Who calls, for what anybody may call. A token that comes along must be good all the same.
+#[derive(Debug)]
+pub(crate) struct AnyCaller(pub(crate) Option<Caller>);
+
+impl FromRequest for AnyCaller {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(read(request).map(Self))
+    }
+}
+
+/// Whom the token names, if there is one. The bearer token wins over the cookie, also when it is a bad one.
+fn read(request: &HttpRequest) -> Result<Option<Caller>, ApiError> {
     let app = AppState::of(request)?;
-    let token = match request.headers().get(AUTHORIZATION).and_then(bearer) {
-        Some(token) => token,
-        None => request.cookie(SESSION_COOKIE).ok_or(ApiError::Unauthenticated)?.value().to_owned(),
-    };
-    app.tokens.read(&token, app.clock.now()).map_err(|_| ApiError::Unauthenticated)
+    let bearer = request.headers().get(AUTHORIZATION).and_then(bearer);
+    let token = bearer.or_else(|| request.cookie(SESSION_COOKIE).map(|cookie| cookie.value().to_owned()));
+    let caller = token.map(|token| app.tokens.read(&token, app.clock.now())).transpose();
+    caller.map_err(|_| ApiError::Unauthenticated)
 }
 
 /// The token of a header that carries one. Other schemes are between the browser and a proxy on the way.

@@ -5,7 +5,7 @@ mod password;
 mod throttle;
 mod token;
 
-pub(crate) use caller::{Caller, SESSION_COOKIE};
+pub(crate) use caller::{AnyCaller, Caller, SESSION_COOKIE};
 pub(crate) use caller::{expired_session, session};
 pub(crate) use password::{PasswordError, Passwords, Verdict};
 pub(crate) use throttle::{Attempt, Throttle, TooMany};

@@ -5,6 +5,14 @@ use std::time::Duration;
 use super::environment::Environment;
 use super::store::url;
 
+/// How long a whole answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a question waits for its turn.
+const TURN_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a call may take that waits for a whole answer, with time for the history.
+pub(crate) const CHAT_TIMEOUT: Duration = Duration::from_secs(150);
+const _: () = assert!(CHAT_TIMEOUT.as_secs() > ANSWER_TIMEOUT.as_secs() + TURN_TIMEOUT.as_secs() + 20);
+
 /// Where the assistant's model is, and how much of it may be asked for.
 #[derive(Debug, Clone)]
 pub struct AssistantConfig {
@@ -18,8 +26,12 @@ pub struct AssistantConfig {
     pub silence_timeout: Duration,
     /// How long a whole answer may take.
     pub answer_timeout: Duration,
-    /// Answers under way at once; one more is refused as busy.
+    /// Answers under way at once; further questions wait.
     pub answers_at_once: usize,
+    /// How long a question waits for its turn before it is refused as busy.
+    pub turn_timeout: Duration,
+    /// Questions that wait at once; one more is refused as busy.
+    pub waiting_max: usize,
 }
 
 impl Default for AssistantConfig {
@@ -29,8 +41,10 @@ impl Default for AssistantConfig {
             model: "llama3".to_owned(),
             first_word_timeout: Duration::from_secs(60),
             silence_timeout: Duration::from_secs(20),
-            answer_timeout: Duration::from_secs(120),
+            answer_timeout: ANSWER_TIMEOUT,
             answers_at_once: 8,
+            turn_timeout: TURN_TIMEOUT,
+            waiting_max: 64,
         }
     }
 }
@@ -40,9 +54,38 @@ impl AssistantConfig {
     pub(super) fn from_env(env: &mut Environment) -> Self {
         let defaults = Self::default();
         Self {
-            api: env.parsed("OLLAMA_API", url),
+            api: env.parsed("OLLAMA_API", base),
             model: env.text("OLLAMA_MODEL").unwrap_or(defaults.model),
             ..defaults
         }
+    }
+}
+
+/// The server's address. Settings of the old platform name one of its calls, which is cut off.
+fn base(text: &str) -> Result<String, &'static str> {
+    let text = url(text)?;
+    let text = text.trim_end_matches('/');
+    let calls = ["/api/generate", "/api/chat", "/api"];
+    let base = calls.iter().find_map(|call| text.strip_suffix(call)).unwrap_or(text);
+    Ok(base.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_may_name_one_of_the_servers_calls() {
+        for text in [
+            "http://ollama:11434",
+            "http://ollama:11434/",
+            "http://ollama:11434/api",
+            "http://ollama:11434/api/generate",
+            "http://ollama:11434/api/chat/",
+        ] {
+            assert_eq!(base(text).as_deref(), Ok("http://ollama:11434"), "{text}");
+        }
+        assert_eq!(base("https://x.example/models/api/chat").as_deref(), Ok("https://x.example/models"));
+        assert!(base("ollama:11434").is_err());
     }
 }

@@ -17,6 +17,7 @@ use chrono_tz::Tz;
 use engine::Clinic;
 
 pub use assistant::AssistantConfig;
+pub(crate) use assistant::CHAT_TIMEOUT;
 pub use auth::{AuthConfig, PasswordConfig, ThrottleConfig};
 pub use cors::CorsConfig;
 pub use environment::{ConfigError, Environment};

@@ -102,7 +102,11 @@ const VARIABLES: &[Variable] = &[
         "none",
         "Comma-separated networks whose X-Forwarded-For and X-Forwarded-Proto count.",
     ),
-    variable("OLLAMA_API", "none: no assistant", "The address of the Ollama server that answers chats."),
+    variable(
+        "OLLAMA_API",
+        "none: no assistant",
+        "The address of the Ollama server that answers chats, such as http://127.0.0.1:11434.",
+    ),
     variable("OLLAMA_MODEL", "llama3", "The model that answers chats."),
     variable(
         "RAZORPAY_KEY_ID",

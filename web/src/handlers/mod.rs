@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod chat;
 pub(crate) mod docs;
 pub(crate) mod doctor_bookings;
 pub(crate) mod doctors_service;

@@ -3,6 +3,8 @@
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{KnownFormat, SchemaFormat};
 
+use crate::services::QUESTION_CHARS_MAX;
+
 /// A text without control characters that is not blank.
 const NOT_BLANK: &str = r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x1F\x7F-\x9F]*$";
 /// A text without control characters.
@@ -37,6 +39,17 @@ pub(crate) fn slot_start() -> Object {
 pub(crate) fn slot_end() -> Object {
     let text = text("^(([01][0-9]|2[0-3]):(00|30)|24:00)$");
     text.description(Some("Midnight is `24:00`, or `00:00`.")).examples(["10:30"]).build()
+}
+
+/// A question to the assistant.
+pub(crate) fn question() -> Object {
+    let text = text(r"\S").min_length(Some(1)).max_length(Some(QUESTION_CHARS_MAX));
+    text.examples(["Is it good to walk every day?"]).build()
+}
+
+/// The language of the assistant's answer, if another than English.
+pub(crate) fn language() -> Object {
+    or_none(text("^(en|hi|es|te|ta)$").default(Some("en".into())).examples(["hi"]).build())
 }
 
 /// A weekday.

@@ -14,6 +14,7 @@ use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Response, ResponseBuil
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::error::{ApiError, PROBLEM_JSON, Problem};
+use crate::services::AssistantError;
 
 /// One error for each code.
 fn errors() -> Vec<ApiError> {
@@ -36,6 +37,10 @@ fn errors() -> Vec<ApiError> {
         ApiError::EmailTaken(AccountKind::User),
         ApiError::InvalidCredentials,
         ApiError::TooManyAttempts { retry_after: TimeDelta::seconds(29) },
+        ApiError::Assistant(AssistantError::NotConfigured),
+        ApiError::Assistant(AssistantError::Unreachable),
+        ApiError::Assistant(AssistantError::TooSlow),
+        ApiError::Assistant(AssistantError::Failed),
         ApiError::Busy,
         ApiError::Unavailable,
         ApiError::OutcomeUnknown,

@@ -16,7 +16,7 @@ use crate::config::AuthConfig;
 use crate::error::ApiError;
 
 /// The address under which visitors chat; nobody may own it.
-const VISITORS_ADDRESS: &str = "dummy_user@gmail.com";
+pub(crate) const VISITORS_ADDRESS: &str = "dummy_user@gmail.com";
 
 /// Sign-ups that hash their password, or wait for their turn; one more is refused as busy.
 const SIGN_UPS_AT_ONCE: usize = 64;

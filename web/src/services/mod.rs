@@ -1,14 +1,16 @@
-//! What is no actor's: accounts, the audit trail, a user's or doctor's list of bookings, the examples of `--demo`. Also the one place
-//! that knows how a doctor's address may be spelled.
+//! What is no actor's: accounts, the assistant, the audit trail, a user's or doctor's list of bookings, the examples of
+//! `--demo`. Also the one place that knows how a doctor's address may be spelled.
 
 mod accounts;
+mod assistant;
 mod audit;
 mod audit_readings;
 mod bookings;
 mod demo;
 mod doctors;
 
-pub(crate) use accounts::{Accounts, Person, SignUp, parse_email};
+pub(crate) use accounts::{Accounts, Person, SignUp, VISITORS_ADDRESS, parse_email};
+pub(crate) use assistant::{Asker, Assistant, AssistantError, QUESTION_CHARS_MAX, Question, Reply};
 pub(crate) use audit::{Actor, Audit, Deed};
 pub(crate) use bookings::{
     DOCTOR_LISTS_AT_ONCE, Shown, bookings_of_doctor, bookings_of_user, patients, shown,

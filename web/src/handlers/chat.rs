@@ -1,0 +1,184 @@
+//! Talking with the assistant: for patients, who have a history, and for visitors, who have none.
+
+use std::convert::Infallible;
+
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL};
+use actix_web::web::{Bytes, Data, Json, Path};
+use actix_web::{HttpRequest, HttpResponse};
+use futures::stream::{Stream, StreamExt, once, unfold};
+use persistence::AuditAction;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::auth::{AnyCaller, Caller};
+use crate::error::ApiError;
+use crate::json::JsonBody;
+use crate::openapi::fields;
+use crate::services::{Actor, Asker, Deed, Question, Reply, VISITORS_ADDRESS};
+use crate::state::AppState;
+use crate::telemetry::RequestId;
+
+/// The content type of an answer that comes piece by piece.
+const EVENT_STREAM: &str = "text/event-stream";
+
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({
+    "user_id": "ada@example.com", "message": "Is it good to walk every day?", "language": "en"
+})))]
+struct ChatRequest {
+    /// The caller's own address, or `dummy_user@gmail.com` for a visitor.
+    #[serde(rename = "user_id")]
+    #[schema(schema_with = fields::email_or_none)]
+    _user_id: Option<String>,
+    #[schema(schema_with = fields::question)]
+    message: String,
+    #[schema(schema_with = fields::language)]
+    language: Option<String>,
+}
+
+/// What the assistant says; in a stream also a piece of it.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"text": "Yes. Half an hour of brisk walking on most days does the heart good."})))]
+struct Said {
+    text: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"messages": [{
+    "timestamp": 1_795_408_200, "user_message": "Is it good to walk every day?", "bot_message": "Yes."
+}]})))]
+pub(crate) struct History {
+    /// The last 500 at most, the oldest of them first.
+    messages: Vec<Exchange>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Exchange {
+    /// Seconds since 1970.
+    timestamp: i64,
+    user_message: String,
+    bot_message: String,
+}
+
+/// Answers a question: whole, or piece by piece for a client that accepts `text/event-stream`. The stream consists of a
+/// message for each piece, then the event `done` with the whole answer, or `error` with a problem. Without a token, or for
+/// `dummy_user@gmail.com`, nothing is remembered.
+#[utoipa::path(post, path = "/chat", tag = "chat", security((), ("bearer" = []), ("cookie" = [])),
+    request_body = ChatRequest, responses(
+    (status = 200, content((Said = "application/json"), (String = "text/event-stream"))),
+    (status = 502, description = "assistant_failed"),
+    (status = 503, description = "assistant_not_configured, assistant_unreachable"),
+    (status = 504, description = "assistant_too_slow")))]
+pub(crate) async fn chat(
+    app: Data<AppState>,
+    request: HttpRequest,
+    request_id: RequestId,
+    caller: Result<AnyCaller, ApiError>,
+    body: Result<JsonBody, ApiError>,
+) -> Result<HttpResponse, ApiError> {
+    let (asker, body) = asker(caller, body)?;
+    let ChatRequest { message, language, .. } = body.parse()?;
+    let question = Question::parse(&message, language.as_deref())?;
+    let mut reply = app.assistant.ask(asker, question).await?;
+    if !wants_events(&request) {
+        return Ok(HttpResponse::Ok().json(Said { text: reply.whole().await? }));
+    }
+    // What goes wrong before the first piece is still told by the status.
+    let first = reply.next().await?.unwrap_or_default();
+    Ok(HttpResponse::Ok()
+        .content_type(EVENT_STREAM)
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .streaming(events(request_id, first, reply)))
+}
+
+/// Shows a user what it has talked about with the assistant.
+#[utoipa::path(get, path = "/chat/history/{user_id}", tag = "chat",
+    params(("user_id" = String, Path, description = "The caller's own address", example = "ada@example.com")),
+    responses((status = 200, body = History)))]
+pub(crate) async fn history(
+    app: Data<AppState>,
+    request_id: RequestId,
+    caller: Caller,
+    path: Path<String>,
+) -> Result<Json<History>, ApiError> {
+    let user = caller.user()?;
+    caller.acts_for(Some(&path))?;
+    let exchanges = app.assistant.history(user).await?;
+    let read = Deed::own(AuditAction::ChatRead, &caller);
+    app.audit.record(&Actor::new(&caller, request_id), [read]).await?;
+    Ok(Json(History { messages: exchanges.into_iter().map(Exchange::from).collect() }))
+}
+
+impl From<persistence::Exchange> for Exchange {
+    fn from(persistence::Exchange { timestamp, question, answer }: persistence::Exchange) -> Self {
+        Self { timestamp, user_message: question, bot_message: answer }
+    }
+}
+
+/// Who asks, and the body. Whoever has no token is a visitor, and so is whoever names the visitors' address: the old client
+/// does that also with the cookie of somebody who has logged out. A doctor has no history, for `ChatHistory` tells
+/// nobody apart but by address, and a user may have the same one.
+fn asker(
+    caller: Result<AnyCaller, ApiError>,
+    body: Result<JsonBody, ApiError>,
+) -> Result<(Asker, JsonBody), ApiError> {
+    let named = body.as_ref().ok().and_then(|body| body.raw("user_id"));
+    if named.is_some_and(|named| named.to_lowercase() == VISITORS_ADDRESS) {
+        return Ok((Asker::Visitor, body?));
+    }
+    let AnyCaller(caller) = caller?;
+    let body = body?;
+    let asker = match caller {
+        None => Asker::Visitor,
+        Some(caller) => {
+            caller.acts_for(body.raw("user_id"))?;
+            match caller {
+                Caller::User(user) => Asker::User(user),
+                Caller::Doctor(_) => Asker::Visitor,
+            }
+        }
+    };
+    Ok((asker, body))
+}
+
+fn wants_events(request: &HttpRequest) -> bool {
+    let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
+    accepted
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|range| range.trim().eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+/// An answer as server-sent events (HTML standard, section 9.2): a message for each piece, then `done` with the whole
+/// answer, or `error` with the problem.
+fn events(
+    request_id: RequestId,
+    first: String,
+    reply: Reply,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let first = event(None, &Said { text: first });
+    let rest = unfold(Some((reply, request_id)), |under_way| async move {
+        let (mut reply, request_id) = under_way?;
+        match reply.next().await {
+            Ok(Some(text)) => Some((event(None, &Said { text }), Some((reply, request_id)))),
+            Ok(None) => Some((event(Some("done"), &Said { text: reply.keep().await }), None)),
+            Err(error) => {
+                tracing::warn!(%error, "an answer broke off in the middle");
+                let problem = ApiError::from(error).body(Some(&request_id.into_text()));
+                Some((frame(Some("error"), &problem), None))
+            }
+        }
+    });
+    once(async { first }).chain(rest).map(Ok)
+}
+
+fn event(name: Option<&str>, said: &Said) -> Bytes {
+    frame(name, &serde_json::to_vec(said).unwrap_or_default())
+}
+
+/// JSON has no line breaks, so that one line of data is enough.
+fn frame(name: Option<&str>, json: &[u8]) -> Bytes {
+    let name = name.map(|name| format!("event: {name}\n")).unwrap_or_default();
+    Bytes::from([name.as_bytes(), b"data: ", json, b"\n\n"].concat())
+}

@@ -1,0 +1,177 @@
+//! The assistant: a question in, an answer out piece by piece, and a place for both in the user's history.
+
+mod ollama;
+mod prompt;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Clock, UserId};
+use persistence::{Chats, Exchange};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::AssistantConfig;
+use crate::error::ApiError;
+use ollama::{Answer, Ollama};
+
+use prompt::Language;
+
+/// The longest question, in characters.
+pub(crate) const QUESTION_CHARS_MAX: usize = 4_000;
+/// Exchanges that the model is reminded of.
+const EXCHANGES_REMEMBERED: usize = 5;
+/// Exchanges that a history shows.
+const EXCHANGES_SHOWN_MAX: usize = 500;
+/// Histories that are read at once, of some megabytes each; one more is refused as busy.
+const HISTORIES_AT_ONCE: usize = 16;
+
+/// Answers questions, as many at once as the settings say.
+pub(crate) struct Assistant {
+    /// `None` where no model is configured.
+    ollama: Option<Ollama>,
+    chats: Chats,
+    clock: Arc<dyn Clock>,
+    /// Places for answers under way.
+    places: Arc<Semaphore>,
+    /// Places for questions that wait for a place.
+    waiting: Semaphore,
+    turn_timeout: Duration,
+    histories: Semaphore,
+}
+
+/// Who asks.
+pub(crate) enum Asker {
+    /// Somebody who is told nothing of earlier exchanges, and of whom nothing is kept.
+    Visitor,
+    /// A patient with a history.
+    User(UserId),
+}
+
+/// What is asked, and in which language it is to be answered.
+pub(crate) struct Question {
+    text: String,
+    language: Language,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AssistantError {
+    /// No model is configured.
+    #[error("no model is configured")]
+    NotConfigured,
+    /// No connection could be made to the model's server.
+    #[error("the model's server cannot be reached")]
+    Unreachable,
+    /// The model did not begin, go on or end in time.
+    #[error("the model is too slow")]
+    TooSlow,
+    /// The model refused, broke off, or said what makes no sense.
+    #[error("the model failed")]
+    Failed,
+}
+
+/// An answer under way. Dropping it stops the model's work, and nothing of it is kept.
+pub(crate) struct Reply {
+    answer: Answer,
+    asker: Asker,
+    question: Question,
+    chats: Chats,
+    clock: Arc<dyn Clock>,
+    place: OwnedSemaphorePermit,
+}
+
+impl Question {
+    /// Checks what is asked.
+    pub(crate) fn parse(message: &str, language: Option<&str>) -> Result<Self, ApiError> {
+        let text = message.trim();
+        if text.is_empty() {
+            return Err(ApiError::invalid("Message is required"));
+        }
+        if text.chars().count() > QUESTION_CHARS_MAX {
+            return Err(ApiError::invalid(format!(
+                "'message' must have at most {QUESTION_CHARS_MAX} characters"
+            )));
+        }
+        let language = match language {
+            Some(code) => Language::parse(code),
+            None => Some(Language::English),
+        };
+        let language =
+            language.ok_or_else(|| ApiError::invalid("'language' must be one of en, hi, es, te, ta"));
+        Ok(Self { text: text.to_owned(), language: language? })
+    }
+}
+
+impl Assistant {
+    /// The assistant that these settings describe.
+    pub(crate) fn new(
+        config: &AssistantConfig,
+        chats: Chats,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            ollama: Ollama::new(config)?,
+            chats,
+            clock,
+            places: Arc::new(Semaphore::new(config.answers_at_once)),
+            waiting: Semaphore::new(config.waiting_max),
+            turn_timeout: config.turn_timeout,
+            histories: Semaphore::new(HISTORIES_AT_ONCE),
+        })
+    }
+
+    /// Puts a question to the model; returns when it is about to answer.
+    pub(crate) async fn ask(&self, asker: Asker, question: Question) -> Result<Reply, ApiError> {
+        let ollama = self.ollama.as_ref().ok_or(AssistantError::NotConfigured)?;
+        let place = self.turn().await?;
+        let history = match &asker {
+            Asker::Visitor => Vec::new(),
+            Asker::User(user) => self.chats.last(user, EXCHANGES_REMEMBERED).await?,
+        };
+        let answer = ollama.ask(&prompt::messages(&history, &question)).await?;
+        let (chats, clock) = (self.chats.clone(), Arc::clone(&self.clock));
+        Ok(Reply { answer, asker, question, chats, clock, place })
+    }
+
+    /// A user's last exchanges, the oldest of them first.
+    pub(crate) async fn history(&self, user: &UserId) -> Result<Vec<Exchange>, ApiError> {
+        let _reading = self.histories.try_acquire().map_err(|_| ApiError::Busy)?;
+        Ok(self.chats.last(user, EXCHANGES_SHOWN_MAX).await?)
+    }
+
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let _waiting = self.waiting.try_acquire().map_err(|_| ApiError::Busy)?;
+        let place = tokio::time::timeout(self.turn_timeout, Arc::clone(&self.places).acquire_owned()).await;
+        place.map_err(|_| ApiError::Busy)?.map_err(ApiError::internal)
+    }
+}
+
+impl Reply {
+    /// What the model says next; `None` when it has said everything.
+    pub(crate) async fn next(&mut self) -> Result<Option<String>, AssistantError> {
+        self.answer.next().await
+    }
+
+    /// Waits for the whole answer and keeps it.
+    pub(crate) async fn whole(mut self) -> Result<String, AssistantError> {
+        while self.next().await?.is_some() {}
+        Ok(self.keep().await)
+    }
+
+    /// Adds the exchange to the user's history and gives the whole answer. A person who has waited for it is told it also
+    /// when it cannot be stored.
+    pub(crate) async fn keep(self) -> String {
+        let Self { answer, asker, question, chats, clock, place } = self;
+        // The model is free for the next question.
+        drop(place);
+        let text = answer.into_text();
+        if let Asker::User(user) = asker {
+            let timestamp = clock.now().timestamp();
+            let exchange = Exchange { timestamp, question: question.text, answer: text.clone() };
+            if let Err(error) = chats.store(&user, &exchange).await {
+                tracing::error!(%error, "an exchange with the assistant was not stored");
+            }
+        }
+        text
+    }
+}

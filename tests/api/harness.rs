@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use web::config::{
-    AssistantConfig, AuthConfig, Config, CorsConfig, FilesConfig, PasswordConfig, PaymentsConfig, Place,
-    ServerConfig, StoreConfig, ThrottleConfig,
+    AssistantConfig, AuthConfig, Config, CorsConfig, FilesConfig, LimitsConfig, PasswordConfig,
+    PaymentsConfig, Place, ServerConfig, StoreConfig, ThrottleConfig,
 };
 use web::startup::{Application, Ended, Surroundings};
 
@@ -60,6 +60,7 @@ pub fn config() -> Config {
             stop_notice: Duration::from_millis(10),
             ..ServerConfig::default()
         },
+        limits: LimitsConfig { per_minute: None },
         auth: AuthConfig {
             secret: None,
             passwords: PasswordConfig { memory_kib: 8, passes: 1, workers: 1, pending_max: 256 },

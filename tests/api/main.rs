@@ -10,6 +10,7 @@ mod bad_input;
 mod bookings;
 mod chat;
 mod chat_stream;
+mod door;
 mod ollama;
 mod openapi;
 mod permissions;

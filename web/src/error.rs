@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -16,6 +17,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::auth::TooMany;
+use crate::limits::TooManyRequests;
 use crate::services::AssistantError;
 
 /// The content type of every failure.
@@ -50,6 +52,11 @@ pub(crate) enum ApiError {
     TooManyAttempts {
         /// When the next one is let through, at the earliest.
         retry_after: TimeDelta,
+    },
+    /// Too many requests.
+    TooManyRequests {
+        /// When the next one is let through, at the earliest.
+        retry_after: Duration,
     },
     /// The assistant has no answer.
     Assistant(AssistantError),
@@ -190,6 +197,11 @@ impl ApiError {
                 let seconds = retry_after.num_seconds().max(0) + 1;
                 let detail = format!("Too many failed attempts. Please try again in {seconds} seconds");
                 Told::new(S::TOO_MANY_REQUESTS, "too_many_attempts", detail).retry_after(seconds)
+            }
+            Self::TooManyRequests { retry_after } => {
+                let seconds = i64::try_from(retry_after.as_secs()).unwrap_or(i64::MAX).saturating_add(1);
+                let detail = "Too many requests. Please try again in a moment";
+                Told::new(S::TOO_MANY_REQUESTS, "too_many_requests", detail).retry_after(seconds)
             }
             Self::MethodNotAllowed(allowed) => {
                 let header = (ALLOW, HeaderValue::from_static(allowed));
@@ -361,6 +373,12 @@ impl From<AssistantError> for ApiError {
 impl From<TooMany> for ApiError {
     fn from(TooMany { retry_after }: TooMany) -> Self {
         Self::TooManyAttempts { retry_after }
+    }
+}
+
+impl From<TooManyRequests> for ApiError {
+    fn from(TooManyRequests { retry_after }: TooManyRequests) -> Self {
+        Self::TooManyRequests { retry_after }
     }
 }
 

@@ -17,6 +17,7 @@ mod error;
 mod guard;
 mod handlers;
 mod json;
+mod limits;
 mod openapi;
 mod peer;
 mod routes;

@@ -48,6 +48,14 @@ impl Peer {
     }
 }
 
+/// An address of IPv6 stands for its network of 64 bits, which is what one customer gets.
+pub(crate) fn network_of(peer: IpAddr) -> u128 {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
+    }
+}
+
 /// The members of a header that may come more than once.
 fn list(headers: &HeaderMap, name: &str) -> Vec<String> {
     let values = headers.get_all(name).filter_map(|value| value.to_str().ok());

@@ -9,13 +9,18 @@ use actix_web::{Error, FromRequest, Handler, Resource, Responder};
 
 use crate::config::CHAT_TIMEOUT;
 use crate::error::ApiError;
+use crate::guard;
 use crate::guard::{self, AnswerTimeout};
 use crate::handlers::{audit, auth, chat, docs, doctor_bookings, doctors_service, health};
+use crate::limits::Costly;
 
 /// The process lives.
 pub(crate) const HEALTHZ: &str = "/healthz";
 /// The process can book.
 pub(crate) const READYZ: &str = "/readyz";
+
+/// What Razorpay reports to.
+pub(crate) const WEBHOOK: &str = "/payment/webhook";
 
 /// Second names of calls, which the frontend uses as well.
 pub(crate) const ALIASES: [(&str, &str); 4] = [
@@ -29,10 +34,10 @@ pub(crate) const ALIASES: [(&str, &str); 4] = [
 pub(crate) fn all(config: &mut ServiceConfig) {
     config
         // auth
-        .service(posted("/auth/signupUser", auth::sign_up_user))
-        .service(posted("/auth/signupDoctor", auth::sign_up_doctor))
-        .service(posted("/auth/loginUser", auth::log_in_user))
-        .service(posted("/auth/loginDoctor", auth::log_in_doctor))
+        .service(posted("/auth/signupUser", auth::sign_up_user).app_data(Costly::SignUp))
+        .service(posted("/auth/signupDoctor", auth::sign_up_doctor).app_data(Costly::SignUp))
+        .service(posted("/auth/loginUser", auth::log_in_user).app_data(Costly::LogIn))
+        .service(posted("/auth/loginDoctor", auth::log_in_doctor).app_data(Costly::LogIn))
         .service(posted("/auth/logout", auth::log_out))
         // what doctors publish
         .service(posted("/doctorsService/setSlots", doctors_service::set_slots))
@@ -82,7 +87,7 @@ impl<T> Bounded for T where
 }
 
 /// A call under each of its names: POST, and a clear answer to any other method. What it is allowed beyond the usual is
-/// its `app_data`: `BodyLimit`, `AnswerTimeout`.
+/// its `app_data`: `BodyLimit`, `AnswerTimeout`; and what it costs: `Costly`.
 fn posted<F, Args>(path: &'static str, handler: F) -> Resource<impl Bounded>
 where
     F: Handler<Args>,

@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
 use crate::config::{Config, CorsConfig, FilesConfig, Place, Secret, ServerConfig};
+use crate::limits::Limits;
 use crate::services::{Accounts, Assistant, Audit, DOCTOR_LISTS_AT_ONCE, fill_with_examples, has_examples};
 use crate::state::AppState;
 use crate::{guard, http_client, routes, telemetry};
@@ -156,6 +157,7 @@ impl Application {
         let engine = engine.await.context("the tables cannot be taken over")?;
         let state = Data::new(AppState {
             server: config.server.clone(),
+            limits: Limits::new(config.limits, Arc::clone(&clock)),
             accounts: Accounts::new(dynamo.accounts(), &config.auth, Arc::clone(&clock))?,
             assistant: Assistant::new(&config.assistant, dynamo.chats(), Arc::clone(&clock))
                 .context("the assistant's server cannot be called")?,

@@ -13,12 +13,14 @@ use tokio::sync::{Semaphore, watch};
 use crate::auth::Tokens;
 use crate::config::ServerConfig;
 use crate::error::ApiError;
+use crate::limits::Limits;
 use crate::services::{Accounts, Assistant, Audit};
 
 /// The parts that handlers, extractors and middleware share.
 pub(crate) struct AppState {
     pub(crate) server: ServerConfig,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
     pub(crate) clinic: Clinic,
     pub(crate) tokens: Tokens,
     pub(crate) accounts: Accounts,

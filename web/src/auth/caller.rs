@@ -89,7 +89,11 @@ fn read(request: &HttpRequest) -> Result<Option<Caller>, ApiError> {
     let bearer = request.headers().get(AUTHORIZATION).and_then(bearer);
     let token = bearer.or_else(|| request.cookie(SESSION_COOKIE).map(|cookie| cookie.value().to_owned()));
     let caller = token.map(|token| app.tokens.read(&token, app.clock.now())).transpose();
-    caller.map_err(|_| ApiError::Unauthenticated)
+    let caller = caller.map_err(|_| ApiError::Unauthenticated)?;
+    if let Some(caller) = &caller {
+        app.limits.account(caller)?;
+    }
+    Ok(caller)
 }
 
 /// The token of a header that carries one. Other schemes are between the browser and a proxy on the way.

@@ -7,7 +7,7 @@ mod token;
 
 pub(crate) use caller::{AnyCaller, Caller, SESSION_COOKIE};
 pub(crate) use caller::{expired_session, session};
-pub(crate) use password::{PasswordError, Passwords, Verdict};
+pub(crate) use password::{PasswordError, Passwords, Verdict, Verified};
 pub(crate) use throttle::{Attempt, Throttle, TooMany};
 pub(crate) use token::TOKEN_LIFE;
 pub(crate) use token::Tokens;

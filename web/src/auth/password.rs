@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::time::Instant;
 
 use crate::config::PasswordConfig;
 
@@ -36,6 +37,15 @@ pub(crate) enum Verdict {
     Wrong,
 }
 
+/// A password that was looked at.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    /// What became of it.
+    pub(crate) verdict: Verdict,
+    /// When its turn came: what it took from here on depends on the stored hash.
+    pub(crate) begun: Instant,
+}
+
 /// No verdict and no hash.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PasswordError {
@@ -65,7 +75,7 @@ impl Passwords {
     /// The hash to store for a password.
     pub(crate) async fn hash(&self, password: &str) -> Result<String, PasswordError> {
         let (argon2, password) = (self.argon2.clone(), password.to_owned());
-        self.aside(move || hash_now(&argon2, &password)).await?
+        self.aside(move || hash_now(&argon2, &password)).await?.0
     }
 
     /// Whether `password` made the stored hash; `None` stands for an account that does not exist, and costs the same.
@@ -73,7 +83,7 @@ impl Passwords {
         &self,
         password: &str,
         stored: Option<&str>,
-    ) -> Result<Verdict, PasswordError> {
+    ) -> Result<Verified, PasswordError> {
         let exists = stored.is_some() && password.len() <= CHECKED_BYTES_MAX;
         let stored = stored.filter(|_| exists).unwrap_or(&self.nobody).to_owned();
         let argon2 = self.argon2.clone();
@@ -84,27 +94,30 @@ impl Passwords {
             }
             verify_now(&argon2, &password, &stored)
         });
-        Ok(if exists { verdict.await? } else { verdict.await.map(|_| Verdict::Wrong)? })
+        let (verdict, begun) = verdict.await?;
+        Ok(Verified { verdict: if exists { verdict } else { Verdict::Wrong }, begun })
     }
 
-    /// Runs `work` on a blocking thread, as one of a few; refuses when too many wait. The permits belong to the work:
+    /// Runs `work` on a blocking thread, as one of a few, and says when; refuses when too many wait. The permits belong to the work:
     /// a client that goes away does not make room for another hash while its own is still being computed.
     async fn aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, PasswordError> {
+    ) -> Result<(T, Instant), PasswordError> {
         let pending = Arc::clone(&self.pending).try_acquire_owned().map_err(|error| match error {
             TryAcquireError::NoPermits => PasswordError::Busy,
             TryAcquireError::Closed => PasswordError::Failed(error.to_string()),
         })?;
         let running = Arc::clone(&self.running).acquire_owned().await;
         let running = running.map_err(|error| PasswordError::Failed(error.to_string()))?;
+        let begun = Instant::now();
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work();
             drop((running, pending));
             outcome
         });
-        done.await.map_err(|error| PasswordError::Failed(error.to_string()))
+        let outcome = done.await.map_err(|error| PasswordError::Failed(error.to_string()))?;
+        Ok((outcome, begun))
     }
 }
 
@@ -141,14 +154,18 @@ mod tests {
         Passwords::new(config).unwrap()
     }
 
+    async fn verdict(passwords: &Passwords, password: &str, stored: Option<&str>) -> Verdict {
+        passwords.verify(password, stored).await.unwrap().verdict
+    }
+
     #[actix_web::test]
     async fn a_new_hash_is_argon2id_and_verifies() {
         let passwords = fast();
         let hash = passwords.hash("correct horse").await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$"), "{hash}");
         assert_ne!(hash, passwords.hash("correct horse").await.unwrap(), "salted");
-        assert_eq!(passwords.verify("correct horse", Some(&hash)).await.unwrap(), Verdict::Right);
-        assert_eq!(passwords.verify("wrong horse", Some(&hash)).await.unwrap(), Verdict::Wrong);
+        assert_eq!(verdict(&passwords, "correct horse", Some(&hash)).await, Verdict::Right);
+        assert_eq!(verdict(&passwords, "wrong horse", Some(&hash)).await, Verdict::Wrong);
     }
 
     #[actix_web::test]
@@ -157,8 +174,8 @@ mod tests {
         let parts = bcrypt::hash_with_result("pw", 4).unwrap();
         for version in [bcrypt::Version::TwoA, bcrypt::Version::TwoB, bcrypt::Version::TwoY] {
             let hash = parts.format_for_version(version);
-            assert_eq!(passwords.verify("pw", Some(&hash)).await.unwrap(), Verdict::RightButOld, "{hash}");
-            assert_eq!(passwords.verify("pW", Some(&hash)).await.unwrap(), Verdict::Wrong, "{hash}");
+            assert_eq!(verdict(&passwords, "pw", Some(&hash)).await, Verdict::RightButOld, "{hash}");
+            assert_eq!(verdict(&passwords, "pW", Some(&hash)).await, Verdict::Wrong, "{hash}");
         }
     }
 
@@ -166,8 +183,8 @@ mod tests {
     async fn bcrypt_looks_at_72_bytes_only() {
         let (passwords, long) = (fast(), "x".repeat(100));
         let hash = bcrypt::hash(&long[..72], 4).unwrap();
-        assert_eq!(passwords.verify(&long, Some(&hash)).await.unwrap(), Verdict::RightButOld);
-        assert_eq!(passwords.verify(&long[..71], Some(&hash)).await.unwrap(), Verdict::Wrong);
+        assert_eq!(verdict(&passwords, &long, Some(&hash)).await, Verdict::RightButOld);
+        assert_eq!(verdict(&passwords, &long[..71], Some(&hash)).await, Verdict::Wrong);
     }
 
     #[actix_web::test]
@@ -177,7 +194,7 @@ mod tests {
             [None, Some(""), Some("nobody has this password"), Some("$2b$12$"), Some("$argon2id$v=19$")]
         {
             for password in ["nobody has this password", ""] {
-                assert_eq!(passwords.verify(password, stored).await.unwrap(), Verdict::Wrong, "{stored:?}");
+                assert_eq!(verdict(&passwords, password, stored).await, Verdict::Wrong, "{stored:?}");
             }
         }
     }

@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use persistence::AccountKind;
 
 use crate::config::ThrottleConfig;
+use crate::peer::network_of;
 
 /// Counters kept at once: a few megabytes.
 const COUNTERS_MAX: usize = 100_000;
@@ -26,11 +27,15 @@ pub(crate) struct Throttle {
     counters: Mutex<HashMap<Key, Counter>>,
 }
 
-/// A log-in under way. It counts as a failure until it turns out otherwise, so that guesses made at once are counted
-/// before the first of them has failed.
+/// A log-in under way. For its account it counts as a failure until it turns out otherwise, so that guesses made at once
+/// are counted before the first of them has failed. For its address it counts when it has failed, or was given up: many
+/// people may log in at once behind one address, and how many can is a matter of `limits`.
 pub(crate) struct Attempt<'a> {
     throttle: &'a Throttle,
-    keys: [Key; 3],
+    guessed: [Key; 2],
+    /// What is still to be counted.
+    address: Option<Key>,
+    now: DateTime<Utc>,
 }
 
 /// Too many failures.
@@ -69,57 +74,73 @@ impl Throttle {
     ) -> Result<Attempt<'_>, TooMany> {
         let (account, peer) = (email.to_lowercase(), network_of(peer));
         let is_doctor = kind == AccountKind::Doctor;
-        let keys = [
+        let guessed = [
             self.hasher.hash_one((0, is_doctor, &account, peer)),
             self.hasher.hash_one((1, is_doctor, &account)),
-            self.hasher.hash_one((2, peer)),
         ];
-        let limits = [self.limits.per_account_and_address, self.limits.per_account, self.limits.per_address];
+        let address = self.hasher.hash_one((2, peer));
+        let limits = [
+            (guessed[0], self.limits.per_account_and_address),
+            (guessed[1], self.limits.per_account),
+            (address, self.limits.per_address),
+        ];
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let exhausted = keys.iter().zip(limits).filter_map(|(key, limit)| {
+        let exhausted = limits.iter().filter_map(|(key, limit)| {
             let counter = counters.get(key).filter(|counter| now < counter.since + self.window)?;
-            (counter.failures >= limit).then_some(counter.since + self.window - now)
+            (counter.failures >= *limit).then_some(counter.since + self.window - now)
         });
         if let Some(retry_after) = exhausted.max() {
             return Err(TooMany { retry_after });
         }
-        if counters.len() + keys.len() > COUNTERS_MAX {
-            make_room(&mut counters, now - self.window);
+        guessed.iter().for_each(|key| self.count(&mut counters, *key, now));
+        Ok(Attempt { throttle: self, guessed, address: Some(address), now })
+    }
+
+    fn count(&self, counters: &mut HashMap<Key, Counter>, key: Key, now: DateTime<Utc>) {
+        if counters.len() >= COUNTERS_MAX {
+            make_room(counters, now - self.window);
         }
-        for key in keys {
-            let counter = counters.entry(key).or_insert(Counter { since: now, failures: 0 });
-            if now >= counter.since + self.window {
-                *counter = Counter { since: now, failures: 0 };
-            }
-            counter.failures = counter.failures.saturating_add(1);
+        let counter = counters.entry(key).or_insert(Counter { since: now, failures: 0 });
+        if now >= counter.since + self.window {
+            *counter = Counter { since: now, failures: 0 };
         }
-        Ok(Attempt { throttle: self, keys })
+        counter.failures = counter.failures.saturating_add(1);
     }
 }
 
 impl Attempt<'_> {
     /// The password was right: this address may forget its failures with this account, but not the others.
-    pub(crate) fn succeeded(self) {
-        let [own, ..] = self.keys;
+    pub(crate) fn succeeded(mut self) {
+        let [own, ..] = self.guessed;
         let mut counters = self.throttle.counters.lock().unwrap_or_else(PoisonError::into_inner);
         self.take_back(&mut counters);
         counters.remove(&own);
     }
 
     /// Nobody has looked at the password.
-    pub(crate) fn withdrawn(self) {
+    pub(crate) fn withdrawn(mut self) {
         let mut counters = self.throttle.counters.lock().unwrap_or_else(PoisonError::into_inner);
         self.take_back(&mut counters);
     }
 
-    fn take_back(&self, counters: &mut HashMap<Key, Counter>) {
-        for key in self.keys {
+    fn take_back(&mut self, counters: &mut HashMap<Key, Counter>) {
+        self.address = None;
+        for key in self.guessed {
             if let Some(counter) = counters.get_mut(&key) {
                 counter.failures = counter.failures.saturating_sub(1);
                 if counter.failures == 0 {
                     counters.remove(&key);
                 }
             }
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            let mut counters = self.throttle.counters.lock().unwrap_or_else(PoisonError::into_inner);
+            self.throttle.count(&mut counters, address, self.now);
         }
     }
 }
@@ -133,14 +154,6 @@ fn make_room(counters: &mut HashMap<Key, Counter>, over: DateTime<Utc>) {
     }
     if counters.len() > COUNTERS_MAX / 2 {
         counters.clear();
-    }
-}
-
-/// An address of IPv6 stands for its network of 64 bits, which is what one customer gets.
-fn network_of(peer: IpAddr) -> u128 {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => u128::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
     }
 }
 
@@ -203,6 +216,16 @@ mod tests {
             throttle.admit(AccountKind::User, "a@x.com", HOME, NOW).map(Attempt::succeeded).unwrap_or(());
             throttle.admit(AccountKind::User, "a@x.com", HOME, NOW).map(Attempt::withdrawn).unwrap_or(());
         }
+        assert!(throttle.counters.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn those_who_log_in_at_once_behind_one_address_do_not_shut_each_other_out() {
+        let throttle = throttle();
+        let admit = |n: u32| throttle.admit(AccountKind::User, &format!("{n}@x.com"), HOME, NOW);
+        let crowd: Vec<_> = (0..50).map(admit).collect();
+        assert!(crowd.iter().all(Result::is_ok));
+        crowd.into_iter().for_each(|attempt| attempt.map(Attempt::succeeded).unwrap_or(()));
         assert!(throttle.counters.lock().unwrap().is_empty());
     }
 

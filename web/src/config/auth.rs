@@ -1,9 +1,9 @@
 //! Tokens, passwords, and the slowing of those who guess them.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::environment::Environment;
+use super::limits::LimitsConfig;
 use super::secret::Secret;
 
 /// Settings of everything that says who calls.
@@ -15,7 +15,7 @@ pub struct AuthConfig {
     pub passwords: PasswordConfig,
     /// When failed log-ins are slowed; `None`: never.
     pub throttle: Option<ThrottleConfig>,
-    /// A failed log-in is answered no sooner than this after it came, so that its time tells nothing.
+    /// A failed log-in is answered no sooner than this after its password's turn came, so that its time tells nothing.
     pub failure_floor: Duration,
 }
 
@@ -65,9 +65,8 @@ impl Default for ThrottleConfig {
 }
 
 impl AuthConfig {
-    /// Reads `KOKORO_JWT_SECRET` (required unless the store is embedded) and `RATE_LIMIT_PER_MINUTE`, of which 0 turns
-    /// the throttle off.
-    pub(super) fn from_env(env: &mut Environment, embedded: bool) -> Self {
+    /// Reads `KOKORO_JWT_SECRET` (required unless the store is embedded). Without limits there is no throttle either.
+    pub(super) fn from_env(env: &mut Environment, embedded: bool, limits: LimitsConfig) -> Self {
         let secret = match env.text("KOKORO_JWT_SECRET") {
             Some(text) => {
                 let secret = Secret::new(text.into_bytes());
@@ -86,14 +85,10 @@ impl AuthConfig {
                 None
             }
         };
-        let limit = env.parsed("RATE_LIMIT_PER_MINUTE", |text| {
-            text.parse::<u32>().map(NonZeroU32::new).map_err(|_| "a whole number, 0 or more")
-        });
-        let unlimited = limit.is_some_and(|limit| limit.is_none());
         Self {
             secret,
             passwords: PasswordConfig::default(),
-            throttle: (!unlimited).then(ThrottleConfig::default),
+            throttle: limits.per_minute.map(|_| ThrottleConfig::default()),
             failure_floor: Duration::from_millis(500),
         }
     }

@@ -6,6 +6,7 @@ mod auth;
 mod cors;
 mod environment;
 mod files;
+mod limits;
 mod options;
 mod payments;
 mod secret;
@@ -22,6 +23,7 @@ pub use auth::{AuthConfig, PasswordConfig, ThrottleConfig};
 pub use cors::CorsConfig;
 pub use environment::{ConfigError, Environment};
 pub use files::FilesConfig;
+pub use limits::LimitsConfig;
 pub use options::Options;
 pub use payments::{PaymentsConfig, RazorpayKeys};
 pub use secret::Secret;
@@ -33,6 +35,8 @@ pub use store::{Place, StoreConfig};
 pub struct Config {
     /// Where and how it listens.
     pub server: ServerConfig,
+    /// How many requests one client may make.
+    pub limits: LimitsConfig,
     /// Tokens, passwords and the slowing of guesses.
     pub auth: AuthConfig,
     /// Where the data lives.
@@ -55,9 +59,11 @@ impl Config {
     /// Reads every setting, or says of each that cannot be understood what is wrong with it.
     pub fn from_env(mut env: Environment) -> Result<Self, ConfigError> {
         let store = StoreConfig::from_env(&mut env);
+        let limits = LimitsConfig::from_env(&mut env);
         let config = Self {
             server: ServerConfig::from_env(&mut env),
-            auth: AuthConfig::from_env(&mut env, store.place.is_embedded()),
+            auth: AuthConfig::from_env(&mut env, store.place.is_embedded(), limits),
+            limits,
             files: FilesConfig::from_env(&mut env),
             assistant: AssistantConfig::from_env(&mut env),
             payments: PaymentsConfig::from_env(&mut env),

@@ -95,7 +95,7 @@ const VARIABLES: &[Variable] = &[
     variable(
         "RATE_LIMIT_PER_MINUTE",
         "600",
-        "0 turns off the slowing of failed log-ins (for load tests). The limit on all requests comes later.",
+        "Requests that an address, or an account, may make in a minute; costly calls get a part of it. 0 turns this and the slowing of failed log-ins off (for load tests).",
     ),
     variable(
         "TRUSTED_PROXIES",

@@ -8,10 +8,9 @@ use engine::{Clock, UserId};
 use persistence::{Account, AccountKind, AccountsError, CreateError, NewAccount};
 use serde::Serialize;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::auth::{Attempt, PasswordError, Passwords, Throttle, Verdict};
+use crate::auth::{Attempt, PasswordError, Passwords, Throttle, Verdict, Verified};
 use crate::config::AuthConfig;
 use crate::error::ApiError;
 
@@ -142,20 +141,21 @@ impl Accounts {
         password: &str,
         peer: IpAddr,
     ) -> Result<Person, ApiError> {
-        let begun = Instant::now();
         let attempt = match &self.throttle {
             Some(throttle) => Some(throttle.admit(kind, email, peer, self.clock.now())?),
             None => None,
         };
         match self.check(kind, email, password).await {
-            Ok(Some((account, verdict))) => {
+            Ok((Some(account), Verified { verdict, .. })) => {
                 attempt.into_iter().for_each(Attempt::succeeded);
                 if verdict == Verdict::RightButOld {
                     self.renew_hash(kind, &account, password).await;
                 }
                 Ok(Person { name: account.name, email: account.email })
             }
-            Ok(None) => {
+            Ok((None, Verified { begun, .. })) => {
+                drop(attempt);
+                // From its turn on: what the queue took before tells nothing.
                 tokio::time::sleep_until(begun + self.failure_floor).await;
                 Err(ApiError::InvalidCredentials)
             }
@@ -171,11 +171,11 @@ impl Accounts {
         kind: AccountKind,
         email: &str,
         password: &str,
-    ) -> Result<Option<(Account, Verdict)>, ApiError> {
+    ) -> Result<(Option<Account>, Verified), ApiError> {
         let account = self.store.find(kind, email).await?;
         let stored = account.as_ref().and_then(|account| account.password_hash.as_deref());
-        let verdict = self.passwords.verify(password, stored).await?;
-        Ok(account.filter(|_| verdict != Verdict::Wrong).map(|account| (account, verdict)))
+        let verified = self.passwords.verify(password, stored).await?;
+        Ok((account.filter(|_| verified.verdict != Verdict::Wrong), verified))
     }
 
     /// Replaces a hash of the old platform. If that fails, the next log-in tries again.

@@ -134,20 +134,18 @@ async fn of_costly_calls_an_address_may_make_fewer() {
 #[actix_web::test]
 async fn a_crowd_behind_one_address_logs_in_at_once() {
     let app = TestApp::start().await;
-    let ada = app.user("ada").await;
+    // As many at once as one account may have under way, and more together than an address may have failures.
     let mut crowd = Vec::new();
-    for n in 0..150 {
-        crowd.push(if n < 8 { ada.email.clone() } else { format!("n{n}@example.com") });
+    for n in 0..11 {
+        let user = app.user(&format!("n{n}")).await;
+        crowd.extend(std::iter::repeat_n(user.email, 10));
     }
     let log_in = |email: String| {
         let app = &app;
         async move { app.post("/auth/loginUser", None, &json!({"email": email, "password": PASSWORD})).await.0 }
     };
     let statuses = join_all(crowd.into_iter().map(log_in)).await;
-    assert!(statuses[..8].iter().all(|status| *status == 200), "{statuses:?}");
-    let failed = statuses[8..].iter().filter(|status| **status == 401).count();
-    assert!(failed >= 100, "{failed}");
-    assert_eq!(log_in("nobody@example.com".to_owned()).await, 429, "their failures count");
+    assert_eq!(statuses, [200; 110]);
     app.stop().await;
 }
 

@@ -30,7 +30,6 @@ const SET_BACK: u64 = 1_000_000;
 
 /// Calls that cost more than others, of which an address may make fewer. Put on a route with `app_data`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "uploads, chats and payments are being built beside it")]
 pub(crate) enum Costly {
     /// Creates an account.
     SignUp,

@@ -9,7 +9,6 @@ use actix_web::{Error, FromRequest, Handler, Resource, Responder};
 
 use crate::config::CHAT_TIMEOUT;
 use crate::error::ApiError;
-use crate::guard;
 use crate::guard::{self, AnswerTimeout};
 use crate::handlers::{audit, auth, chat, docs, doctor_bookings, doctors_service, health};
 use crate::limits::Costly;

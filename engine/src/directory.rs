@@ -26,6 +26,7 @@ use crate::limits::{
     ACTIVATING_MAX, ACTIVATIONS_MAX, ASK_DEADLINE, DECIDE_ATTEMPTS_MAX, IDLE_BEFORE_PASSIVATION,
     IDLE_UNDER_PRESSURE, MAILBOX_CAPACITY,
 };
+use crate::metrics;
 use crate::recent::{RecentAnswer, RecentAnswers};
 use crate::runtime::Placement;
 use crate::shard::{Ownership, RangeId};
@@ -108,6 +109,12 @@ impl Directory {
     /// # Errors
     /// As [`EngineError`] says. Past [`ASK_DEADLINE`] nobody knows whether it happened.
     pub async fn ask(&self, doctor: &DoctorId, command: Command) -> Result<Answer, EngineError> {
+        let answer = self.decided(doctor, command).await;
+        metrics::answered(answer.as_ref());
+        answer
+    }
+
+    async fn decided(&self, doctor: &DoctorId, command: Command) -> Result<Answer, EngineError> {
         // What its date alone refuses troubles no doctor and no store.
         Calendar::unloaded(self.shell.clinic).refused_unseen(&command, self.shell.clock.now())?;
         let execute =
@@ -163,6 +170,7 @@ impl Directory {
     {
         for _ in 0..DECIDE_ATTEMPTS_MAX {
             let activation = self.activation(doctor).await?;
+            metrics::delivered(activation.places.available_permits());
             // actix gives each clone of an address a place of its own, so that no mailbox is ever full for us: the
             // places are counted here.
             let place = Arc::clone(&activation.places).try_acquire_owned().map_err(|_| EngineError::Busy)?;

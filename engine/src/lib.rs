@@ -16,6 +16,7 @@ pub mod doctor;
 pub mod error;
 pub mod ids;
 pub mod limits;
+pub mod metrics;
 pub mod recent;
 pub mod runtime;
 pub mod shard;

@@ -18,6 +18,7 @@ mod guard;
 mod handlers;
 mod json;
 mod limits;
+mod metrics;
 mod openapi;
 mod peer;
 mod routes;

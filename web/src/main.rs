@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let options = Options::from_command_line();
     let mut env = Environment::of_process();
     options.lay_over(&mut env);
-    let filter = env.log_filter();
+    let (filter, format) = (env.log_filter(), env.log_format());
     let unknown: Vec<String> = env.unknown_names().into_iter().map(str::to_owned).collect();
     let config = match Config::from_env(env) {
         Ok(config) => config,
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             return MISCONFIGURED.into();
         }
     };
-    if let Err(error) = web::telemetry::install(&filter) {
+    if let Err(error) = web::telemetry::install(&filter, format) {
         eprintln!("RUST_LOG cannot be understood: {error}");
         return MISCONFIGURED.into();
     }

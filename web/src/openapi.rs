@@ -50,6 +50,7 @@ use crate::handlers;
         handlers::audit::mine,
         handlers::health::healthz,
         handlers::health::readyz,
+        handlers::metrics::all,
         handlers::docs::document,
         handlers::docs::entrance,
         handlers::docs::page,

@@ -10,7 +10,7 @@ use actix_web::{Error, FromRequest, Handler, Resource, Responder};
 use crate::config::CHAT_TIMEOUT;
 use crate::error::ApiError;
 use crate::guard::{self, AnswerTimeout};
-use crate::handlers::{audit, auth, chat, docs, doctor_bookings, doctors_service, health};
+use crate::handlers::{audit, auth, chat, docs, doctor_bookings, doctors_service, health, metrics};
 use crate::limits::Costly;
 
 /// The process lives.
@@ -59,7 +59,13 @@ pub(crate) fn all(config: &mut ServiceConfig) {
         // whoever watches the process
         .service(read(HEALTHZ, health::healthz))
         .service(read(READYZ, health::readyz))
+        .configure(admin)
         .default_service(route().to(nothing_here));
+}
+
+/// Adds what is for those who run the program.
+pub(crate) fn admin(config: &mut ServiceConfig) {
+    config.service(read("/metrics", metrics::all));
 }
 
 /// A route with its own data and the bounds that hold for all.

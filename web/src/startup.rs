@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use crate::auth::Tokens;
 use crate::config::{Config, CorsConfig, FilesConfig, Place, Secret, ServerConfig};
 use crate::limits::Limits;
+use crate::metrics::Collector;
 use crate::services::{Accounts, Assistant, Audit, DOCTOR_LISTS_AT_ONCE, fill_with_examples, has_examples};
 use crate::state::AppState;
 use crate::{guard, http_client, routes, telemetry};
@@ -155,7 +156,10 @@ impl Application {
             placement,
         });
         let engine = engine.await.context("the tables cannot be taken over")?;
+        let collector = Collector::of_this_process()?;
+        actix_web::rt::spawn(collector.clone().sum_up());
         let state = Data::new(AppState {
+            collector,
             server: config.server.clone(),
             limits: Limits::new(config.limits, Arc::clone(&clock)),
             accounts: Accounts::new(dynamo.accounts(), &config.auth, Arc::clone(&clock))?,

@@ -14,6 +14,7 @@ use crate::auth::Tokens;
 use crate::config::ServerConfig;
 use crate::error::ApiError;
 use crate::limits::Limits;
+use crate::metrics::Collector;
 use crate::services::{Accounts, Assistant, Audit};
 
 /// The parts that handlers, extractors and middleware share.
@@ -26,6 +27,7 @@ pub(crate) struct AppState {
     pub(crate) accounts: Accounts,
     pub(crate) assistant: Assistant,
     pub(crate) audit: Audit,
+    pub(crate) collector: Collector,
     pub(crate) directory: Directory,
     pub(crate) user_bookings: UserBookings,
     pub(crate) locker: Locker,

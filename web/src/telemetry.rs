@@ -15,10 +15,13 @@ use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
 use engine::Chance;
 use futures::FutureExt;
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::error::{ApiError, Identified, PROBLEM_JSON};
+use crate::metrics;
 
 /// What a request is called in its answer, in the log and in the audit trail.
 #[derive(Debug, Clone)]
@@ -56,15 +59,43 @@ const QUIET: [&str; 7] = [
     "dynoxide=error",
 ];
 
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line: `timestamp`, `level`, `target`, `message`, the event's own fields, and in `span` the
+    /// `request.id` that the answer carries too. The line of a request has `http.method`, `http.route`, `http.status`,
+    /// `duration_ms`, and `code` if it was refused or failed.
+    Json,
+}
+
 /// Sends events to standard error, those that `filter` (`RUST_LOG`) lets through.
-pub fn install(filter: &str) -> Result<(), anyhow::Error> {
+pub fn install(filter: &str, format: LogFormat) -> Result<(), anyhow::Error> {
+    let is_terminal = std::io::stderr().is_terminal();
+    let subscriber = subscriber(filter, format, std::io::stderr, is_terminal)?;
+    Ok(tracing::subscriber::set_global_default(subscriber)?)
+}
+
+fn subscriber<W>(
+    filter: &str,
+    format: LogFormat,
+    writer: W,
+    is_terminal: bool,
+) -> Result<Box<dyn Subscriber + Send + Sync>, ParseError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let mut filter = EnvFilter::try_new(filter)?;
     for directive in QUIET {
         filter = filter.add_directive(directive.parse()?);
     }
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let subscriber = subscriber.with_ansi(std::io::stderr().is_terminal());
-    subscriber.try_init().map_err(|error| anyhow::anyhow!(error))
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    Ok(match format {
+        LogFormat::Text => Box::new(subscriber.with_ansi(is_terminal).finish()),
+        LogFormat::Json => Box::new(subscriber.json().flatten_event(true).with_span_list(false).finish()),
+    })
 }
 
 /// Names the request, answers for what broke, and writes the line.
@@ -84,7 +115,7 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
         Ok(Err(error)) => ApiError::internal(error.to_string()),
         Err(_) => ApiError::internal("a handler panicked"),
     };
-    log(&method, "unknown", 500, begun, Some(&failure));
+    report(&method, "unknown", 500, begun, Some(&failure));
     Err(Identified { error: failure, request_id: id }.into())
 }
 
@@ -101,7 +132,7 @@ fn finish<B: MessageBody + 'static>(
     let foreign = (own.is_none() && (status.is_client_error() || status.is_server_error()))
         .then(|| ApiError::Refused(status));
     let error = own.or(foreign.as_ref());
-    log(method, &route, status.as_u16(), begun, error);
+    report(method, &route, status.as_u16(), begun, error);
     let problem = error.map(|error| error.body(Some(id)));
     let is_problem = problem.is_some();
     let mut response = response.map_body(|_, body| match problem {
@@ -122,8 +153,11 @@ fn finish<B: MessageBody + 'static>(
     response
 }
 
-fn log(method: &Method, route: &str, status: u16, begun: Instant, error: Option<&ApiError>) {
-    let duration_ms = begun.elapsed().as_secs_f64() * 1000.0;
+/// Counts the request and writes its line.
+fn report(method: &Method, route: &str, status: u16, begun: Instant, error: Option<&ApiError>) {
+    let took = begun.elapsed();
+    metrics::answered(route, method, status, took, error.map(ToString::to_string));
+    let duration_ms = took.as_secs_f64() * 1000.0;
     if let Some(cause) = error.and_then(ApiError::hidden_cause) {
         tracing::error!(http.route = route, cause = %cause, "a request broke");
     }
@@ -133,11 +167,11 @@ fn log(method: &Method, route: &str, status: u16, begun: Instant, error: Option<
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
     use actix_web::middleware::from_fn;
     use actix_web::test::{TestRequest, call_service, init_service, read_body_json, try_call_service};
-    use actix_web::web::get;
+    use actix_web::web::{get, post};
     use actix_web::{App, HttpResponse};
     use engine::SeededChance;
     use serde_json::Value;
@@ -173,6 +207,72 @@ mod tests {
         assert_eq!(
             (&body["code"], body["request_id"].as_str()),
             (&Value::from("refused"), Some(id.as_str()))
+        );
+    }
+
+    /// Collects what is logged on this thread.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_line_in_json_is_one_object_with_the_request_and_nothing_personal() {
+        async fn refusing(_: String) -> Result<HttpResponse, ApiError> {
+            Err(ApiError::internal("a cause"))
+        }
+        let log = Log::default();
+        let writer = {
+            let log = log.clone();
+            move || log.clone()
+        };
+        let subscriber = subscriber("trace", LogFormat::Json, writer, false).unwrap();
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let chance: Arc<dyn Chance> = Arc::new(SeededChance::new(1));
+        let app = App::new().app_data(Data::from(chance)).route("/of/{user}", post().to(refusing));
+        let app = init_service(app.wrap(from_fn(observe))).await;
+        let request = TestRequest::post().uri("/of/ada@x.com?token=secret").set_payload("a secret of ada's");
+        let request = request.insert_header(("Authorization", "Bearer secret")).to_request();
+        let response = call_service(&app, request).await;
+        let id = response.headers().get("x-request-id").unwrap().to_str().unwrap().to_owned();
+
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("ada") && !text.contains("secret"), "{text}");
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let [cause, line] = &lines[..] else { panic!("{text}") };
+        assert_eq!((&cause["level"], &cause["cause"]), (&Value::from("ERROR"), &Value::from("a cause")));
+        let fields: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            fields,
+            [
+                "code",
+                "duration_ms",
+                "http.method",
+                "http.route",
+                "http.status",
+                "level",
+                "message",
+                "span",
+                "target",
+                "timestamp"
+            ]
+        );
+        assert_eq!(
+            (
+                &line["http.route"],
+                &line["http.status"],
+                &line["message"],
+                line["span"]["request.id"].as_str()
+            ),
+            (&Value::from("/of/{user}"), &Value::from(500), &Value::from("answered"), Some(&*id))
         );
     }
 }

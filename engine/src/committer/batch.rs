@@ -92,6 +92,11 @@ pub(super) fn batch(packed: &[InLane], token: RequestToken) -> Batch {
     Batch { token, checks, events: events.collect() }
 }
 
+/// How many actions a batch is.
+pub(super) fn actions_of(batch: &Batch) -> usize {
+    batch.checks.len() + batch.events.iter().map(|event| actions(&event.event)).sum::<usize>()
+}
+
 /// The ranges of a batch.
 pub(super) fn ranges(batch: &Batch) -> impl Iterator<Item = RangeId> {
     batch.checks.iter().map(|check| check.range)

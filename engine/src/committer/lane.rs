@@ -14,6 +14,7 @@ use crate::ids::{DoctorId, RequestToken};
 use crate::limits::{
     COMMIT_ATTEMPT_TIMEOUT, COMMIT_ATTEMPTS_MAX, COMMIT_BACKOFF_MAX, LANE_CAPACITY, UNKNOWN_RESOLVED_WITHIN,
 };
+use crate::metrics;
 use crate::shard::{Node, Raised, RangeId};
 use crate::store::{Batch, BookingStore, CommitError};
 
@@ -53,6 +54,9 @@ impl Lane {
     pub(super) async fn run(mut self) {
         while self.listen().await {
             self.withdraw_stale();
+            if !self.queue.is_empty() {
+                metrics::packing(self.queue.len());
+            }
             let packed = batch::pack(&mut self.queue);
             if !packed.is_empty() {
                 self.commit(packed).await;
@@ -141,7 +145,8 @@ impl Lane {
         let batch = batch::batch(&packed, RequestToken::new(self.chance.bits()));
         match self.send(&batch, &ranges).await {
             Ended::Judged(Verdict::Committed) => {
-                packed.into_iter().for_each(|event| event.end(Outcome::Committed));
+                metrics::ended(Outcome::Committed, packed.len());
+                packed.into_iter().for_each(|event| event.tell(Outcome::Committed));
             }
             Ended::Judged(Verdict::Cancelled(fates)) => self.share_out(packed, &fates).await,
             Ended::Judged(Verdict::MayStillLand { fenced }) => {
@@ -170,6 +175,7 @@ impl Lane {
         loop {
             let begun = Instant::now();
             let answer = tokio::time::timeout(COMMIT_ATTEMPT_TIMEOUT, self.store.commit(batch)).await;
+            metrics::sent(batch, batch::actions_of(batch), begun.elapsed(), answer.as_ref().ok());
             tracing::debug!(
                 batch.events = batch.events.len(),
                 batch.ranges = batch.checks.len(),
@@ -298,8 +304,14 @@ impl Lane {
 }
 
 impl InLane {
-    /// Tells the waiter. Nobody listens when its activation has died; the store knows, and the next one loads.
+    /// Counts the outcome and tells the waiter.
     fn end(self, outcome: Outcome) {
+        metrics::ended(outcome, 1);
+        self.tell(outcome);
+    }
+
+    /// Nobody listens when its activation has died; the store knows, and the next one loads.
+    fn tell(self, outcome: Outcome) {
         let _ = self.done.send(outcome);
     }
 }

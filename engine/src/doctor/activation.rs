@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix::{ActorContext, AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
 use chrono::{NaiveDate, Weekday};
 use futures::future::{try_join, try_join_all};
+use tokio::time::Instant;
 
 use super::actor::{Ask, DoctorActor, Phase};
 use super::messages::{PassivationReason, ReloadReason};
@@ -14,6 +15,7 @@ use crate::calendar::{Booking, Calendar, Event, ScheduleRow};
 use crate::directory::Shell;
 use crate::error::EngineError;
 use crate::ids::{DoctorId, EventId};
+use crate::metrics;
 use crate::shard::{FencingEpoch, RangeId};
 use crate::store::{DateRows, LoadError};
 
@@ -41,6 +43,7 @@ impl DoctorActor {
     pub(super) fn calendar_is_wrong(&mut self, reason: ReloadReason) {
         if self.epoch.take().is_some() {
             tracing::warn!(?reason, range = %self.range, "a doctor reloads");
+            metrics::reloads(reason);
         }
         self.published.store(Arc::new(Published::default()));
     }
@@ -89,9 +92,11 @@ impl DoctorActor {
             }
             weekdays.extend(missing.weekday.filter(|weekday| !weekdays.contains(weekday)));
         }
+        let begun = Instant::now();
         let fetched = fetch(Arc::clone(&self.shell), self.doctor.clone(), self.range, dates, weekdays);
-        ctx.spawn(fetched.into_actor(self).map(|loaded, this, ctx| {
+        ctx.spawn(fetched.into_actor(self).map(move |loaded, this, ctx| {
             this.phase = Phase::Ready;
+            metrics::loaded(begun.elapsed(), loaded.is_ok());
             match loaded {
                 Ok(loaded) if this.epoch.is_none_or(|epoch| epoch == loaded.epoch) => this.take_in(loaded),
                 Ok(_) | Err(NotLoaded::Outdated) => this.calendar_is_wrong(ReloadReason::Fenced),
@@ -160,6 +165,7 @@ impl DoctorActor {
             PassivationReason::Idle if !idle => {}
             PassivationReason::Idle | PassivationReason::Fenced | PassivationReason::Shutdown if idle => {
                 tracing::debug!(?reason, range = %self.range, "passivated");
+                self.active.ends(reason);
                 self.shell.forget(&self.doctor, &self.published);
                 ctx.stop();
             }

@@ -18,6 +18,7 @@ use crate::directory::Shell;
 use crate::error::EngineError;
 use crate::ids::{DoctorId, EventId};
 use crate::limits::{DECIDE_ATTEMPTS_MAX, DOCTOR_PENDING_MAX};
+use crate::metrics;
 use crate::recent::RecentAnswer;
 use crate::shard::{FencingEpoch, RangeId};
 
@@ -39,6 +40,7 @@ pub(crate) struct DoctorActor {
     /// Commands whose events were not stored, to be decided again after the reload, before the backlog.
     pub(super) again: VecDeque<Ask>,
     pub(super) passivating: Option<PassivationReason>,
+    pub(super) active: metrics::Active,
 }
 
 /// Whether the calendar may be asked.
@@ -101,6 +103,7 @@ impl DoctorActor {
             backlog: VecDeque::new(),
             again: VecDeque::new(),
             passivating: None,
+            active: metrics::Active::begin(),
         }
     }
 

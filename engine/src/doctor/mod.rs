@@ -11,5 +11,5 @@ mod published;
 pub use messages::Answer;
 
 pub(crate) use actor::DoctorActor;
-pub(crate) use messages::{Execute, Passivate, PassivationReason, Reply, Undone, View};
+pub(crate) use messages::{Execute, Passivate, PassivationReason, ReloadReason, Reply, Undone, View};
 pub(crate) use published::Published;

@@ -14,6 +14,7 @@ use crate::ids::NodeId;
 use crate::limits::{
     CLAIM_ATTEMPTS_MAX, CLAIM_BACKOFF_MAX, CLAIMS_AT_ONCE, COMMIT_ATTEMPT_TIMEOUT, FENCE_WATCH_INTERVAL,
 };
+use crate::metrics;
 use crate::store::{Claim, ClaimError, Fence, Fences, LoadError};
 
 /// The ranges could not be taken.
@@ -142,6 +143,7 @@ impl Node {
 
     fn raised(&self, range: RangeId, epoch: FencingEpoch) -> Raised {
         tracing::warn!(range = %range, lease.epoch = %epoch, "raised the epoch after an unknown outcome");
+        metrics::epoch_raised();
         self.ownership.take(range, epoch);
         Raised::Ours
     }

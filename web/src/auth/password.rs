@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
 use crate::config::PasswordConfig;
+use crate::metrics::{self, PendingPassword};
 
 /// The part of a password that bcrypt looked at, in bytes.
 const BCRYPT_BYTES_MAX: usize = 72;
@@ -108,12 +109,15 @@ impl Passwords {
             TryAcquireError::NoPermits => PasswordError::Busy,
             TryAcquireError::Closed => PasswordError::Failed(error.to_string()),
         })?;
+        let (counted, came) = (PendingPassword::begin(), Instant::now());
         let running = Arc::clone(&self.running).acquire_owned().await;
         let running = running.map_err(|error| PasswordError::Failed(error.to_string()))?;
         let begun = Instant::now();
+        metrics::password_waited(begun - came);
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work();
-            drop((running, pending));
+            metrics::password_hashed(begun.elapsed());
+            drop((running, pending, counted));
             outcome
         });
         let outcome = done.await.map_err(|error| PasswordError::Failed(error.to_string()))?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::variables;
+use crate::telemetry::LogFormat;
 
 /// What the environment variables say, with options of the command line laid over them.
 #[derive(Debug, Default)]
@@ -50,6 +51,16 @@ impl Environment {
     /// Which events are logged (`RUST_LOG`).
     pub fn log_filter(&self) -> String {
         self.text("RUST_LOG").unwrap_or_else(|| "info".to_owned())
+    }
+
+    /// How they are written (`KOKORO_LOG_FORMAT`).
+    pub fn log_format(&mut self) -> LogFormat {
+        let format = self.parsed("KOKORO_LOG_FORMAT", |text| match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("text or json"),
+        });
+        format.unwrap_or_default()
     }
 
     /// What is set under a name that looks like ours and is none: a slip of the pen, most likely.

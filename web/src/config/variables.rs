@@ -121,6 +121,11 @@ const VARIABLES: &[Variable] = &[
     ),
     variable("RAZORPAY_API", "https://api.razorpay.com", "The address of Razorpay's API."),
     variable(
+        "KOKORO_LOG_FORMAT",
+        "text",
+        "How a line of the log is written: text, or json for one object a line.",
+    ),
+    variable(
         "RUST_LOG",
         "info",
         "Which events are logged, to standard error; 'warn' leaves out the line for each request.",

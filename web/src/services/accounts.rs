@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::auth::{Attempt, PasswordError, Passwords, Throttle, Verdict, Verified};
 use crate::config::AuthConfig;
 use crate::error::ApiError;
+use crate::metrics::{self, LogIn};
 
 /// The address under which visitors chat; nobody may own it.
 pub(crate) const VISITORS_ADDRESS: &str = "dummy_user@gmail.com";
@@ -142,11 +143,16 @@ impl Accounts {
         peer: IpAddr,
     ) -> Result<Person, ApiError> {
         let attempt = match &self.throttle {
-            Some(throttle) => Some(throttle.admit(kind, email, peer, self.clock.now())?),
+            Some(throttle) => Some(
+                throttle
+                    .admit(kind, email, peer, self.clock.now())
+                    .inspect_err(|_| metrics::logged_in(LogIn::Throttled))?,
+            ),
             None => None,
         };
         match self.check(kind, email, password).await {
             Ok((Some(account), Verified { verdict, .. })) => {
+                metrics::logged_in(LogIn::Right);
                 attempt.into_iter().for_each(Attempt::succeeded);
                 if verdict == Verdict::RightButOld {
                     self.renew_hash(kind, &account, password).await;
@@ -154,12 +160,14 @@ impl Accounts {
                 Ok(Person { name: account.name, email: account.email })
             }
             Ok((None, Verified { begun, .. })) => {
+                metrics::logged_in(LogIn::Wrong);
                 drop(attempt);
                 // From its turn on: what the queue took before tells nothing.
                 tokio::time::sleep_until(begun + self.failure_floor).await;
                 Err(ApiError::InvalidCredentials)
             }
             Err(error) => {
+                metrics::logged_in(LogIn::Unanswered);
                 attempt.into_iter().for_each(Attempt::withdrawn);
                 Err(error)
             }

@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use super::audit_readings::Readings;
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::metrics;
 use crate::telemetry::RequestId;
 
 /// Entries that wait to be written: a few megabytes.
@@ -250,6 +251,9 @@ async fn write_behind(trail: AuditTrail, chance: Arc<dyn Chance>, mut inbox: mps
                 Waiting::Flush(done) => flushes.push(done),
             }
         }
+        if !entries.is_empty() {
+            metrics::audit_waited(entries.len());
+        }
         let writes = entries.chunks(AUDIT_ENTRIES_AT_ONCE).map(|entries| write(&trail, &*chance, entries));
         futures::stream::iter(writes).for_each_concurrent(WRITES_AT_ONCE, |write| write).await;
         for done in flushes {
@@ -266,12 +270,14 @@ async fn write(trail: &AuditTrail, chance: &dyn Chance, entries: &[AuditEntry]) 
     while let Err(error) = trail.append(entries).await {
         if begun.elapsed() >= WRITE_WITHIN {
             tracing::error!(%error, audit.entries = entries.len(), "entries of the audit trail are lost");
+            metrics::audit_ended(entries.len(), false);
             return;
         }
         tracing::warn!(%error, audit.entries = entries.len(), "the audit trail is tried again");
         tokio::time::sleep(chance.jitter(ceiling)).await;
         ceiling = (ceiling * 2).min(WRITE_BACKOFF_MAX);
     }
+    metrics::audit_ended(entries.len(), true);
 }
 
 /// A patient as the owner of records.

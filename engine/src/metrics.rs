@@ -1,0 +1,174 @@
+//! What the engine counts and measures: every name and its meaning, and one function for each thing that happens. Who
+//! collects it is the program's business; without a collector it costs next to nothing. At most two are touched for a
+//! booking, the others once for a batch, a load or an activation. A histogram is in seconds if its name says so, and
+//! counts otherwise.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::calendar::Rejection;
+use crate::committer::Outcome;
+use crate::doctor::{Answer, PassivationReason, ReloadReason};
+use crate::error::EngineError;
+use crate::limits::MAILBOX_CAPACITY;
+use crate::store::{Batch, CommitError};
+
+const DOCTORS_ACTIVE: &str = "kokoro_doctors_active";
+const MAILBOX_DEPTH: &str = "kokoro_mailbox_depth";
+const COMMANDS: &str = "kokoro_commands_total";
+const COMMIT_EVENTS: &str = "kokoro_commit_events";
+const COMMIT_ACTIONS: &str = "kokoro_commit_actions";
+const COMMIT_SECONDS: &str = "kokoro_commit_seconds";
+const LANE_DEPTH: &str = "kokoro_lane_depth";
+const EVENTS: &str = "kokoro_events_total";
+const LOAD_SECONDS: &str = "kokoro_load_seconds";
+const RELOADS: &str = "kokoro_reloads_total";
+const PASSIVATIONS: &str = "kokoro_passivations_total";
+const EPOCHS_RAISED: &str = "kokoro_epochs_raised_total";
+
+/// Says what each name means, to whoever collects.
+pub fn describe() {
+    describe_gauge!(DOCTORS_ACTIVE, "Doctors in memory");
+    describe_histogram!(MAILBOX_DEPTH, "Messages before a command in its doctor's mailbox when it came");
+    describe_counter!(
+        COMMANDS,
+        "Commands by their answer: booked, cancelled, schedule_set, a rule that refused, busy, unavailable or \
+         outcome_unknown"
+    );
+    describe_histogram!(COMMIT_EVENTS, "Events in one request to the store");
+    describe_histogram!(COMMIT_ACTIONS, "Actions in one request to the store, the checks of fences included");
+    describe_histogram!(
+        COMMIT_SECONDS,
+        "Requests to the store to commit, by its answer: committed, cancelled, aborted, malformed, unknown or timed_out"
+    );
+    describe_histogram!(LANE_DEPTH, "Events in a lane when it packs a batch");
+    describe_counter!(
+        EVENTS,
+        "Staged events by how they ended: committed, refused, withdrawn, aborted, unknown or fenced"
+    );
+    describe_histogram!(LOAD_SECONDS, "Loads of a doctor from the store, by whether it was loaded");
+    describe_counter!(RELOADS, "Calendars given up, by why: commit_refused, commit_unknown or fenced");
+    describe_counter!(PASSIVATIONS, "Activations ended, by why: idle, fenced, shutdown or died");
+    describe_counter!(EPOCHS_RAISED, "Epochs raised because the outcome of a commit stayed unknown");
+}
+
+/// A doctor in memory, for as long as this lives.
+pub(crate) struct Active {
+    ends: Option<PassivationReason>,
+}
+
+impl Active {
+    pub(crate) fn begin() -> Self {
+        gauge!(DOCTORS_ACTIVE).increment(1.0);
+        Self { ends: None }
+    }
+
+    /// Why it is about to end; without a word, it has died.
+    pub(crate) const fn ends(&mut self, reason: PassivationReason) {
+        self.ends = Some(reason);
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        gauge!(DOCTORS_ACTIVE).decrement(1.0);
+        let reason = match self.ends {
+            Some(PassivationReason::Idle) => "idle",
+            Some(PassivationReason::Fenced) => "fenced",
+            Some(PassivationReason::Shutdown) => "shutdown",
+            None => "died",
+        };
+        counter!(PASSIVATIONS, "reason" => reason).increment(1);
+    }
+}
+
+/// A message found this many places free in its doctor's mailbox.
+pub(crate) fn delivered(places_free: usize) {
+    histogram!(MAILBOX_DEPTH).record(count(MAILBOX_CAPACITY.saturating_sub(places_free)));
+}
+
+/// A command was answered.
+pub(crate) fn answered(answer: Result<&Answer, &EngineError>) {
+    let answer = match answer {
+        Ok(Answer::Booked(_)) => "booked",
+        Ok(Answer::Cancelled) => "cancelled",
+        Ok(Answer::ScheduleSet) => "schedule_set",
+        Err(EngineError::Rejected(rejection)) => rule(*rejection),
+        Err(EngineError::Busy) => "busy",
+        Err(EngineError::Unavailable) => "unavailable",
+        Err(EngineError::OutcomeUnknown) => "outcome_unknown",
+    };
+    counter!(COMMANDS, "answer" => answer).increment(1);
+}
+
+const fn rule(rejection: Rejection) -> &'static str {
+    match rejection {
+        Rejection::SlotFull => "slot_full",
+        Rejection::AlreadyBooked => "already_booked",
+        Rejection::SlotUnavailable => "slot_unavailable",
+        Rejection::SlotInPast => "slot_in_past",
+        Rejection::OutsideWindow => "outside_booking_window",
+        Rejection::BookingNotFound => "booking_not_found",
+        Rejection::DoctorNotFound => "doctor_not_found",
+    }
+}
+
+/// A lane holds this many events and is about to pack some of them.
+pub(crate) fn packing(depth: usize) {
+    histogram!(LANE_DEPTH).record(count(depth));
+}
+
+/// A batch of this many actions was sent to the store, which took this long; `None`: it did not answer in time.
+pub(crate) fn sent(batch: &Batch, actions: usize, took: Duration, answer: Option<&Result<(), CommitError>>) {
+    let answer = match answer {
+        Some(Ok(())) => "committed",
+        Some(Err(CommitError::Cancelled(_))) => "cancelled",
+        Some(Err(CommitError::Aborted(_))) => "aborted",
+        Some(Err(CommitError::Malformed(_))) => "malformed",
+        Some(Err(CommitError::Unknown(_))) => "unknown",
+        None => "timed_out",
+    };
+    histogram!(COMMIT_EVENTS).record(count(batch.events.len()));
+    histogram!(COMMIT_ACTIONS).record(count(actions));
+    histogram!(COMMIT_SECONDS, "answer" => answer).record(took);
+}
+
+/// This many events ended like this.
+pub(crate) fn ended(outcome: Outcome, events: usize) {
+    let outcome = match outcome {
+        Outcome::Committed => "committed",
+        Outcome::Refused => "refused",
+        Outcome::Withdrawn { .. } => "withdrawn",
+        Outcome::Aborted => "aborted",
+        Outcome::Unknown => "unknown",
+        Outcome::Fenced => "fenced",
+    };
+    counter!(EVENTS, "outcome" => outcome).increment(events as u64);
+}
+
+/// A load took this long.
+pub(crate) fn loaded(took: Duration, is_loaded: bool) {
+    let loaded = if is_loaded { "yes" } else { "no" };
+    histogram!(LOAD_SECONDS, "loaded" => loaded).record(took);
+}
+
+/// A doctor's calendar is given up.
+pub(crate) fn reloads(reason: ReloadReason) {
+    let reason = match reason {
+        ReloadReason::CommitRefused => "commit_refused",
+        ReloadReason::CommitUnknown => "commit_unknown",
+        ReloadReason::Fenced => "fenced",
+    };
+    counter!(RELOADS, "reason" => reason).increment(1);
+}
+
+/// The epoch of a range was raised after an unknown outcome.
+pub(crate) fn epoch_raised() {
+    counter!(EPOCHS_RAISED).increment(1);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no queue is longer than 2^52")]
+const fn count(number: usize) -> f64 {
+    number as f64
+}

@@ -1,0 +1,170 @@
+//! What the web crate counts and measures, and the collector of it all: every name and its meaning, and one function
+//! for each thing that happens. A label is one of a few words that we wrote, never what a client sent. A histogram is
+//! in seconds if its name says so, and counts otherwise.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use actix_web::http::Method;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+const HTTP_REQUESTS: &str = "kokoro_http_requests_total";
+const HTTP_REQUEST_SECONDS: &str = "kokoro_http_request_seconds";
+const PROBLEMS: &str = "kokoro_problems_total";
+const READY: &str = "kokoro_ready";
+const LOG_INS: &str = "kokoro_log_ins_total";
+const PASSWORDS_PENDING: &str = "kokoro_passwords_pending";
+const PASSWORD_WAIT_SECONDS: &str = "kokoro_password_wait_seconds";
+const PASSWORD_HASH_SECONDS: &str = "kokoro_password_hash_seconds";
+const AUDIT_ENTRIES: &str = "kokoro_audit_entries_total";
+const AUDIT_QUEUE_DEPTH: &str = "kokoro_audit_queue_depth";
+
+/// Where one bucket of seconds ends: from half a millisecond, a read from memory, to half a minute, a slow chat.
+const SECONDS: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Where one bucket of a count ends: up to the capacity of the deepest queue.
+const COUNTS: [f64; 14] =
+    [0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0];
+
+/// How often measurements are summed up.
+const SUM_UP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The collector of this process.
+static COLLECTOR: OnceLock<Collector> = OnceLock::new();
+
+/// Gives out what was counted.
+#[derive(Clone)]
+pub(crate) struct Collector(PrometheusHandle);
+
+/// How a log-in ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogIn {
+    /// The password was right.
+    Right,
+    /// There is no such account, or the password was wrong.
+    Wrong,
+    /// Nobody looked at the password, since too many were wrong before.
+    Throttled,
+    /// Nobody looked at the password: too many wait, or the store does not answer.
+    Unanswered,
+}
+
+impl Collector {
+    /// The collector of this process, which starts to collect with the first call.
+    pub(crate) fn of_this_process() -> Result<Self, BuildError> {
+        if let Some(collector) = COLLECTOR.get() {
+            return Ok(collector.clone());
+        }
+        let recorder = PrometheusBuilder::new()
+            .set_buckets(&COUNTS)?
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+            .build_recorder();
+        let collector = COLLECTOR.get_or_init(|| {
+            let collector = Self(recorder.handle());
+            // Refused only where something else than this program has installed one already, which then collects.
+            if metrics::set_global_recorder(recorder).is_ok() {
+                engine::metrics::describe();
+                describe();
+            }
+            collector
+        });
+        Ok(collector.clone())
+    }
+
+    /// All metrics, in Prometheus' text format.
+    pub(crate) fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Sums up what was measured, again and again: until then each measurement costs memory.
+    pub(crate) async fn sum_up(self) {
+        loop {
+            tokio::time::sleep(SUM_UP_INTERVAL).await;
+            self.0.run_upkeep();
+        }
+    }
+}
+
+fn describe() {
+    describe_counter!(HTTP_REQUESTS, "Requests answered, by route, method and status");
+    describe_histogram!(HTTP_REQUEST_SECONDS, "Requests until their answer's head was ready, by route");
+    describe_counter!(PROBLEMS, "Refusals and failures, by route and by the code that the client was told");
+    describe_gauge!(READY, "1 while the process can book, 0 otherwise");
+    describe_counter!(LOG_INS, "Log-ins, by how they ended: right, wrong, throttled or unanswered");
+    describe_gauge!(PASSWORDS_PENDING, "Passwords that are being hashed or wait for it");
+    describe_histogram!(PASSWORD_WAIT_SECONDS, "How long passwords waited to be hashed");
+    describe_histogram!(PASSWORD_HASH_SECONDS, "How long hashing a password took");
+    describe_counter!(AUDIT_ENTRIES, "Entries of the audit trail, by whether they were written or lost");
+    describe_histogram!(AUDIT_QUEUE_DEPTH, "Entries of the audit trail that waited when some were written");
+}
+
+/// A request was answered. `code`: what it was told when it was refused or failed.
+pub(crate) fn answered(route: &str, method: &Method, status: u16, took: Duration, code: Option<String>) {
+    let (route, status) = (route.to_owned(), status.to_string());
+    histogram!(HTTP_REQUEST_SECONDS, "route" => route.clone()).record(took);
+    if let Some(code) = code {
+        counter!(PROBLEMS, "route" => route.clone(), "code" => code).increment(1);
+    }
+    let method = match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    };
+    counter!(HTTP_REQUESTS, "route" => route, "method" => method, "status" => status).increment(1);
+}
+
+/// Whether the process can book.
+pub(crate) fn is_ready(ready: bool) {
+    gauge!(READY).set(if ready { 1.0 } else { 0.0 });
+}
+
+/// Somebody tried to log in.
+pub(crate) fn logged_in(ended: LogIn) {
+    let ended = match ended {
+        LogIn::Right => "right",
+        LogIn::Wrong => "wrong",
+        LogIn::Throttled => "throttled",
+        LogIn::Unanswered => "unanswered",
+    };
+    counter!(LOG_INS, "ended" => ended).increment(1);
+}
+
+/// A password that is being hashed or waits for it, for as long as this lives.
+pub(crate) struct PendingPassword(());
+
+impl PendingPassword {
+    pub(crate) fn begin() -> Self {
+        gauge!(PASSWORDS_PENDING).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for PendingPassword {
+    fn drop(&mut self) {
+        gauge!(PASSWORDS_PENDING).decrement(1.0);
+    }
+}
+
+/// A password waited this long to be hashed.
+pub(crate) fn password_waited(took: Duration) {
+    histogram!(PASSWORD_WAIT_SECONDS).record(took);
+}
+
+/// Hashing a password took this long.
+pub(crate) fn password_hashed(took: Duration) {
+    histogram!(PASSWORD_HASH_SECONDS).record(took);
+}
+
+/// So many entries of the audit trail waited.
+pub(crate) fn audit_waited(entries: usize) {
+    histogram!(AUDIT_QUEUE_DEPTH).record(u32::try_from(entries).unwrap_or(u32::MAX));
+}
+
+/// Entries of the audit trail were written, or given up.
+pub(crate) fn audit_ended(entries: usize, written: bool) {
+    let ended = if written { "written" } else { "lost" };
+    counter!(AUDIT_ENTRIES, "ended" => ended).increment(entries as u64);
+}

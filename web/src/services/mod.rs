@@ -4,7 +4,6 @@
 mod accounts;
 mod assistant;
 mod audit;
-mod audit_readings;
 mod bookings;
 mod demo;
 mod doctors;

@@ -4,6 +4,10 @@
 //! ([`Audit::on_record`]), so that it cannot fail afterwards, and a request that ends without a word, because its client
 //! hung up, still leaves its entry. What a killed process loses is what waited at that moment; a stop writes it all.
 
+mod readings;
+#[cfg(test)]
+mod tests;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +22,11 @@ use persistence::{
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::audit_readings::Readings;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::metrics;
 use crate::telemetry::RequestId;
+use readings::Readings;
 
 /// Entries that wait to be written: a few megabytes.
 const QUEUE_CAPACITY: usize = 8192;
@@ -78,9 +82,18 @@ enum Waiting {
 impl Audit {
     /// A trail with an empty queue, and the task that empties it.
     pub(crate) fn start(trail: AuditTrail, clock: Arc<dyn Clock>, chance: Arc<dyn Chance>) -> Self {
+        let (audit, inbox) = Self::new(trail.clone(), clock, Arc::clone(&chance));
+        actix_web::rt::spawn(write_behind(trail, chance, inbox));
+        audit
+    }
+
+    fn new(
+        trail: AuditTrail,
+        clock: Arc<dyn Clock>,
+        chance: Arc<dyn Chance>,
+    ) -> (Self, mpsc::Receiver<Waiting>) {
         let (queue, inbox) = mpsc::channel(QUEUE_CAPACITY);
-        actix_web::rt::spawn(write_behind(trail.clone(), Arc::clone(&chance), inbox));
-        Self { trail, clock, chance, queue, readings: Readings::default() }
+        (Self { trail, clock, chance, queue, readings: Readings::default() }, inbox)
     }
 
     /// Writes entries at once, at most [`AUDIT_ENTRIES_AT_ONCE`] and all or none.

@@ -1,0 +1,81 @@
+//! What becomes of an entry, by what becomes of that which it is about.
+
+use engine::{ManualClock, Rejection, SeededChance};
+use futures::FutureExt;
+use persistence::{Dynamo, Endpoint, TableNames};
+
+use super::*;
+
+/// A queue that nobody empties, before a store that nobody asks.
+async fn audit() -> (Audit, mpsc::Receiver<Waiting>) {
+    let store = Dynamo::connect(Endpoint::At("http://127.0.0.1:1".to_owned()), TableNames::default());
+    let clock = Arc::new(ManualClock::new(chrono::DateTime::UNIX_EPOCH));
+    Audit::new(store.await.unwrap().audit(), clock, Arc::new(SeededChance::new(1)))
+}
+
+fn doctor(text: &str) -> DoctorId {
+    DoctorId::parse(text).unwrap()
+}
+
+fn deed() -> Deed {
+    let (user, date) = (UserId::parse("ada@x.com").unwrap(), NaiveDate::default());
+    Deed::seat(
+        AuditAction::BookingCancelled,
+        &user,
+        &doctor("Dr@x.com"),
+        date,
+        SlotStart::parse("10:00").unwrap(),
+    )
+}
+
+fn actor() -> Actor {
+    Actor { party: patient(&UserId::parse("ada@x.com").unwrap()), request_id: "r1".to_owned() }
+}
+
+/// The doctor and the outcome of each entry that waits.
+fn queued(inbox: &mut mpsc::Receiver<Waiting>) -> Vec<(String, AuditOutcome)> {
+    let mut queued = Vec::new();
+    while let Ok(Waiting::Entry(entry)) = inbox.try_recv() {
+        let AuditSubject::Seat { doctor_id, .. } = entry.subject else { panic!("it is about a seat") };
+        queued.push((doctor_id, entry.outcome));
+    }
+    queued
+}
+
+#[actix_web::test]
+async fn what_is_done_is_told_with_the_doctor_who_was_found_and_what_is_refused_is_not() {
+    let (audit, mut inbox) = audit().await;
+    let actor = actor();
+    let done = audit.on_record(&actor, deed(), async { Ok((doctor("dr@x.com"), Answer::Cancelled)) });
+    assert!(done.await.is_ok());
+    for error in [Rejection::BookingNotFound.into(), EngineError::Busy, EngineError::Unavailable] {
+        assert!(audit.on_record(&actor, deed(), async { Err(error) }).await.is_err());
+    }
+    assert_eq!(queued(&mut inbox), [("dr@x.com".to_owned(), AuditOutcome::Done)]);
+}
+
+#[actix_web::test]
+async fn what_may_have_happened_is_told_as_such_also_when_nobody_waits_for_it_any_more() {
+    let (audit, mut inbox) = audit().await;
+    let actor = actor();
+    let unknown = audit.on_record(&actor, deed(), async { Err(EngineError::OutcomeUnknown) });
+    assert!(matches!(unknown.await, Err(ApiError::OutcomeUnknown)));
+    let mut hung_up = Box::pin(audit.on_record(&actor, deed(), std::future::pending()));
+    assert!(hung_up.as_mut().now_or_never().is_none());
+    drop(hung_up);
+    let unknown = ("Dr@x.com".to_owned(), AuditOutcome::Unknown);
+    assert_eq!(queued(&mut inbox), [unknown.clone(), unknown]);
+}
+
+#[actix_web::test]
+async fn nothing_is_done_while_no_entry_can_wait() {
+    let (audit, inbox) = audit().await;
+    let places: Vec<_> =
+        (0..QUEUE_CAPACITY).map(|_| audit.queue.clone().try_reserve_owned().unwrap()).collect();
+    let actor = actor();
+    let asked = async { panic!("it was done without a place for its entry") };
+    assert!(audit.on_record(&actor, deed(), asked).now_or_never().is_none(), "it waits");
+    drop((places, inbox));
+    let closed = audit.on_record(&actor, deed(), async { panic!("as above") }).await;
+    assert!(matches!(closed, Err(ApiError::Internal(_))));
+}

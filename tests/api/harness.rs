@@ -97,7 +97,7 @@ impl TestApp {
             chance: Arc::new(SystemChance),
             placement: Placement::here(),
         };
-        let application = Application::build(config, surroundings).await.unwrap();
+        let application = Box::pin(Application::build(config, surroundings)).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         Self {
             url: application.url(),

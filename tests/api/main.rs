@@ -11,6 +11,7 @@ mod bookings;
 mod chat;
 mod chat_stream;
 mod door;
+mod locker;
 mod metrics;
 mod ollama;
 mod openapi;

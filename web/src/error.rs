@@ -1,5 +1,7 @@
 //! What a caller is told when the answer is no: problem details (RFC 9457). The only file that knows status codes.
 
+mod causes;
+
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,14 +12,11 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use chrono::TimeDelta;
-use engine::store::LoadError;
-use engine::{EngineError, Rejection, Standing};
-use persistence::{AccountKind, AccountsError};
+use engine::{Rejection, Standing};
+use persistence::AccountKind;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::auth::TooMany;
-use crate::limits::TooManyRequests;
 use crate::services::AssistantError;
 
 /// The content type of every failure.
@@ -44,6 +43,8 @@ pub(crate) enum ApiError {
     InvalidValue(Cow<'static, str>),
     /// The rules of the calendar say no.
     Rejected(Rejection),
+    /// A file cannot be had, or not be kept.
+    File(FileRefusal),
     /// An account of this kind has the e-mail address.
     EmailTaken(AccountKind),
     /// No such account, or a wrong password: nobody is told which.
@@ -78,6 +79,21 @@ pub(crate) enum ApiError {
     Refused(StatusCode),
     /// A bug, or a store that answers what makes no sense. The cause is logged, never sent.
     Internal(Box<dyn StdError + Send + Sync>),
+}
+
+/// What is wrong with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileRefusal {
+    /// It is longer than allowed.
+    TooLarge,
+    /// The store cannot keep a name this long.
+    NameTooLong,
+    /// The store cannot keep this much metadata beside it.
+    MetadataTooLarge,
+    /// The user has one of this name.
+    Exists,
+    /// The user has none of this name.
+    NotFound,
 }
 
 /// What becomes of an error on the wire.
@@ -183,12 +199,8 @@ impl ApiError {
             }
             Self::Rejected(rejection) => rejected(*rejection),
             Self::Assistant(error) => unanswered(*error),
-            Self::EmailTaken(AccountKind::User) => {
-                Told::new(S::CONFLICT, "email_taken", "Email already exists")
-            }
-            Self::EmailTaken(AccountKind::Doctor) => {
-                Told::new(S::CONFLICT, "email_taken", "Email already registered")
-            }
+            Self::File(refusal) => file(*refusal),
+            Self::EmailTaken(kind) => Told::new(S::CONFLICT, "email_taken", email_taken(*kind)),
             Self::InvalidCredentials => {
                 let header = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 Told::new(S::UNAUTHORIZED, "invalid_credentials", "Invalid email or password").with(header)
@@ -254,6 +266,13 @@ impl ApiError {
     }
 }
 
+const fn email_taken(kind: AccountKind) -> &'static str {
+    match kind {
+        AccountKind::User => "Email already exists",
+        AccountKind::Doctor => "Email already registered",
+    }
+}
+
 fn rejected(rejection: Rejection) -> Told {
     use StatusCode as S;
     match rejection {
@@ -291,6 +310,26 @@ fn unanswered(error: AssistantError) -> Told {
             Told::new(S::GATEWAY_TIMEOUT, "assistant_too_slow", detail)
         }
         AssistantError::Failed => Told::new(S::BAD_GATEWAY, "assistant_failed", "AI response error"),
+    }
+}
+
+fn file(refusal: FileRefusal) -> Told {
+    use StatusCode as S;
+    let invalid = |code, detail: &'static str| Told::new(S::UNPROCESSABLE_ENTITY, code, detail);
+    match refusal {
+        FileRefusal::TooLarge => {
+            Told::new(S::PAYLOAD_TOO_LARGE, "file_too_large", "A file may be at most 10 MiB long")
+        }
+        FileRefusal::NameTooLong => {
+            invalid("name_too_long", "The name of a file is too long for where files are kept")
+        }
+        FileRefusal::MetadataTooLarge => {
+            invalid("metadata_too_large", "The metadata of a file may be at most 2 KiB long")
+        }
+        FileRefusal::Exists => {
+            Told::new(S::CONFLICT, "file_exists", "File with the same name already exists")
+        }
+        FileRefusal::NotFound => Told::new(S::NOT_FOUND, "file_not_found", "File not found"),
     }
 }
 
@@ -353,55 +392,10 @@ impl ResponseError for Identified {
     }
 }
 
-impl From<EngineError> for ApiError {
-    fn from(error: EngineError) -> Self {
-        match error {
-            EngineError::Rejected(rejection) => Self::Rejected(rejection),
-            EngineError::Busy => Self::Busy,
-            EngineError::Unavailable => Self::Unavailable,
-            EngineError::OutcomeUnknown => Self::OutcomeUnknown,
-        }
-    }
-}
-
-impl From<AssistantError> for ApiError {
-    fn from(error: AssistantError) -> Self {
-        Self::Assistant(error)
-    }
-}
-
-impl From<TooMany> for ApiError {
-    fn from(TooMany { retry_after }: TooMany) -> Self {
-        Self::TooManyAttempts { retry_after }
-    }
-}
-
-impl From<TooManyRequests> for ApiError {
-    fn from(TooManyRequests { retry_after }: TooManyRequests) -> Self {
-        Self::TooManyRequests { retry_after }
-    }
-}
-
-impl From<LoadError> for ApiError {
-    fn from(error: LoadError) -> Self {
-        match error {
-            LoadError::Unavailable(_) => Self::Unavailable,
-            LoadError::Refused(_) => Self::internal(error),
-        }
-    }
-}
-
-impl From<AccountsError> for ApiError {
-    fn from(error: AccountsError) -> Self {
-        match error {
-            AccountsError::Unavailable(_) => Self::Unavailable,
-            AccountsError::Refused(_) => Self::internal(error),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use engine::EngineError;
+
     use super::*;
 
     fn told(error: &ApiError) -> (u16, &'static str, bool) {

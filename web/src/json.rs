@@ -105,7 +105,8 @@ impl FromRequest for JsonBodyOrNothing {
     }
 }
 
-fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
+/// Refuses a body that does not say it is JSON.
+pub(crate) fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
     let content_type = request.content_type().trim().to_ascii_lowercase();
     let subtype = content_type.strip_prefix("application/").unwrap_or_default();
     let is_json = subtype == "json" || subtype.ends_with("+json");

@@ -30,6 +30,7 @@ use crate::handlers;
         (name = "doctorBookings", description = "Seats in doctors' slots"),
         (name = "chat", description = "The assistant for heart health"),
         (name = "audit", description = "Who read, changed or deleted whose records"),
+        (name = "medilocker", description = "Patients' files"),
         (name = "service", description = "The program itself"),
     ),
     paths(
@@ -48,6 +49,10 @@ use crate::handlers;
         handlers::chat::chat,
         handlers::chat::history,
         handlers::audit::mine,
+        handlers::medilocker::upload,
+        handlers::medilocker::fetch,
+        handlers::medilocker::download,
+        handlers::medilocker::delete,
         handlers::health::healthz,
         handlers::health::readyz,
         handlers::metrics::all,

@@ -10,8 +10,11 @@ use actix_web::{Error, FromRequest, Handler, Resource, Responder};
 use crate::config::CHAT_TIMEOUT;
 use crate::error::ApiError;
 use crate::guard::{self, AnswerTimeout};
-use crate::handlers::{audit, auth, chat, docs, doctor_bookings, doctors_service, health, metrics};
+use crate::handlers::{
+    audit, auth, chat, docs, doctor_bookings, doctors_service, health, medilocker, metrics,
+};
 use crate::limits::Costly;
+use crate::services::UPLOAD_BODY_LIMIT;
 
 /// The process lives.
 pub(crate) const HEALTHZ: &str = "/healthz";
@@ -52,6 +55,15 @@ pub(crate) fn all(config: &mut ServiceConfig) {
         .service(read("/chat/history/{user_id}", chat::history))
         // who looked at what
         .service(posted("/audit/mine", audit::mine))
+        // patients' files
+        .service(
+            posted("/medilocker/upload", medilocker::upload)
+                .app_data(UPLOAD_BODY_LIMIT)
+                .app_data(Costly::Upload),
+        )
+        .service(posted("/medilocker/fetch", medilocker::fetch))
+        .service(posted("/medilocker/download", medilocker::download))
+        .service(posted("/medilocker/delete", medilocker::delete))
         // what all this is
         .service(read("/openapi.json", docs::document))
         .service(read("/docs", docs::entrance))

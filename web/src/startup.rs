@@ -24,7 +24,9 @@ use crate::auth::Tokens;
 use crate::config::{Config, CorsConfig, FilesConfig, Place, Secret, ServerConfig};
 use crate::limits::Limits;
 use crate::metrics::Collector;
-use crate::services::{Accounts, Assistant, Audit, DOCTOR_LISTS_AT_ONCE, fill_with_examples, has_examples};
+use crate::services::{
+    Accounts, Assistant, Audit, DOCTOR_LISTS_AT_ONCE, Uploads, fill_with_examples, has_examples,
+};
 use crate::state::AppState;
 use crate::{guard, http_client, routes, telemetry};
 
@@ -174,6 +176,7 @@ impl Application {
             locker: s3.locker(&dynamo),
             documents: s3.documents(),
             doctor_lists: Semaphore::new(DOCTOR_LISTS_AT_ONCE),
+            uploads: Uploads::new(&config.files.place).context("no folder to spool uploads to")?,
             standing: engine.standing(),
             stopping: AtomicBool::new(false),
         });

@@ -15,7 +15,7 @@ use crate::config::ServerConfig;
 use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::metrics::Collector;
-use crate::services::{Accounts, Assistant, Audit};
+use crate::services::{Accounts, Assistant, Audit, Uploads};
 
 /// The parts that handlers, extractors and middleware share.
 pub(crate) struct AppState {
@@ -34,6 +34,7 @@ pub(crate) struct AppState {
     pub(crate) documents: Documents,
     /// Places for readers of doctors' lists.
     pub(crate) doctor_lists: Semaphore,
+    pub(crate) uploads: Uploads,
     pub(crate) standing: watch::Receiver<Standing>,
     pub(crate) stopping: AtomicBool,
 }

@@ -7,6 +7,7 @@ pub(crate) mod docs;
 pub(crate) mod doctor_bookings;
 pub(crate) mod doctors_service;
 pub(crate) mod health;
+pub(crate) mod medilocker;
 pub(crate) mod metrics;
 
 use chrono::NaiveDate;

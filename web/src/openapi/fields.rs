@@ -9,6 +9,8 @@ use crate::services::QUESTION_CHARS_MAX;
 const NOT_BLANK: &str = r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x1F\x7F-\x9F]*$";
 /// A text without control characters.
 const NO_CONTROLS: &str = r"^[^\x00-\x1F\x7F-\x9F]*$";
+/// Base64 whose padding may be left out.
+const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]={0,2}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?)?$";
 const EMAIL: &str = r"^[^@#\s\x00-\x1F\x7F-\x9F]+@[^@#\s\x00-\x1F\x7F-\x9F]+$";
 
 /// An e-mail address.
@@ -83,6 +85,20 @@ pub(crate) fn phone() -> Object {
 /// Where somebody is, if they say so.
 pub(crate) fn location() -> Object {
     or_none(text(NO_CONTROLS).max_length(Some(200)).examples(["Pune"]).build())
+}
+
+/// What a new file may be called.
+pub(crate) fn new_file_name() -> Object {
+    let text = text(r"^[^./\\\x00-\x1F\x7F-\x9F][^/\\\x00-\x1F\x7F-\x9F]*$")
+        .min_length(Some(1))
+        .max_length(Some(255));
+    text.description(Some("At most 255 bytes, in any script.")).examples(["report.txt"]).build()
+}
+
+/// A file's bytes.
+pub(crate) fn file_content() -> Object {
+    let text = text(BASE64).content_encoding("base64").description(Some("At most 10 MiB, decoded."));
+    text.examples(["aGVsbG8="]).build()
 }
 
 fn text(pattern: &str) -> ObjectBuilder {

@@ -13,7 +13,7 @@ use utoipa::openapi::schema::{AllOfBuilder, Components, ObjectBuilder, Schema, T
 use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::error::{ApiError, PROBLEM_JSON, Problem};
+use crate::error::{ApiError, FileRefusal, PROBLEM_JSON, Problem};
 use crate::services::AssistantError;
 
 /// One error for each code.
@@ -41,6 +41,11 @@ fn errors() -> Vec<ApiError> {
         ApiError::Assistant(AssistantError::Unreachable),
         ApiError::Assistant(AssistantError::TooSlow),
         ApiError::Assistant(AssistantError::Failed),
+        ApiError::File(FileRefusal::TooLarge),
+        ApiError::File(FileRefusal::NameTooLong),
+        ApiError::File(FileRefusal::MetadataTooLarge),
+        ApiError::File(FileRefusal::Exists),
+        ApiError::File(FileRefusal::NotFound),
         ApiError::Busy,
         ApiError::Unavailable,
         ApiError::OutcomeUnknown,

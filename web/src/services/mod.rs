@@ -7,6 +7,7 @@ mod audit;
 mod bookings;
 mod demo;
 mod doctors;
+mod uploads;
 
 pub(crate) use accounts::{Accounts, Person, SignUp, VISITORS_ADDRESS, parse_email};
 pub(crate) use assistant::{Asker, Assistant, AssistantError, QUESTION_CHARS_MAX, Question, Reply};
@@ -16,3 +17,4 @@ pub(crate) use bookings::{
 };
 pub(crate) use demo::{fill_with_examples, has_examples};
 pub(crate) use doctors::{ask, available};
+pub(crate) use uploads::{BODY_LIMIT as UPLOAD_BODY_LIMIT, Uploads};

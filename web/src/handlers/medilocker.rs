@@ -1,0 +1,186 @@
+//! A patient's files: putting them in, seeing which there are, getting one, taking one away.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Json, Payload};
+use chrono::SecondsFormat;
+use persistence::StoredFile;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::auth::Caller;
+use crate::error::{ApiError, FileRefusal};
+use crate::json::JsonBody;
+use crate::openapi::fields;
+use crate::state::AppState;
+
+/// Described here, but read as it arrives: it may be longer than the memory.
+#[derive(ToSchema)]
+#[schema(examples(json!({"email": "ada@example.com", "files": [
+    {"filename": "report.txt", "content": "aGVsbG8=", "metadata": {"kind": "report"}}
+]})))]
+#[expect(dead_code, reason = "only its description is used")]
+struct UploadRequest {
+    #[schema(schema_with = fields::email)]
+    email: String,
+    /// Each under a name of its own.
+    #[schema(min_items = 1, max_items = 20)]
+    files: Vec<NewFile>,
+}
+
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its description is used")]
+struct NewFile {
+    #[schema(schema_with = fields::new_file_name)]
+    filename: String,
+    #[schema(schema_with = fields::file_content)]
+    content: String,
+    /// At most 2 KiB in all.
+    metadata: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({"email": "ada@example.com"})))]
+struct LockerRequest {
+    #[serde(rename = "email")]
+    #[schema(schema_with = fields::email)]
+    _email: String,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({"email": "ada@example.com", "filename": "report.txt"})))]
+struct FileRequest {
+    #[serde(rename = "email")]
+    #[schema(schema_with = fields::email)]
+    _email: String,
+    filename: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"message": "Files uploaded successfully"})))]
+pub(crate) struct Uploaded {
+    message: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"message": "File deleted successfully"})))]
+pub(crate) struct Deleted {
+    message: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"files": [{
+    "filename": "report.txt", "size": 5, "uploaded_at": "2026-11-23T04:30:00Z", "metadata": {"kind": "report"}
+}]})))]
+pub(crate) struct Files {
+    /// Says so when there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
+    message: Option<&'static str>,
+    files: Vec<File>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct File {
+    filename: String,
+    /// In bytes.
+    size: u64,
+    #[schema(format = DateTime)]
+    uploaded_at: String,
+    /// As it was uploaded.
+    metadata: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"download_url": "https://files.clinic.example/kokoro-medilocker/ada@example.com/report.txt"})))]
+pub(crate) struct Download {
+    /// Good for an hour, for a plain GET by whoever has it.
+    #[schema(format = "uri")]
+    download_url: String,
+}
+
+impl From<StoredFile> for File {
+    fn from(file: StoredFile) -> Self {
+        Self {
+            filename: file.name,
+            size: file.size,
+            uploaded_at: file.uploaded_at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            metadata: file.metadata,
+        }
+    }
+}
+
+/// Stores files, all or none.
+///
+/// At most 20 files of 10 MiB each. A doctor is refused before the body is read.
+#[utoipa::path(post, path = "/medilocker/upload", tag = "medilocker", request_body = UploadRequest,
+    responses(
+        (status = 200, body = Uploaded),
+        (status = 409, description = "file_exists"),
+        (status = 413, description = "file_too_large"),
+        (status = 422, description = "name_too_long, metadata_too_large")))]
+pub(crate) async fn upload(
+    app: Data<AppState>,
+    request: HttpRequest,
+    caller: Caller,
+    payload: Payload,
+) -> Result<Json<Uploaded>, ApiError> {
+    let user = caller.user()?;
+    let received = app.uploads.receive(&request, payload, user).await?;
+    caller.acts_for(received.raw_email())?;
+    received.parse()?.store(app.clone(), user.clone()).await?;
+    Ok(Json(Uploaded { message: "Files uploaded successfully" }))
+}
+
+/// Lists the caller's files.
+#[utoipa::path(post, path = "/medilocker/fetch", tag = "medilocker", request_body = LockerRequest,
+    responses((status = 200, body = Files)))]
+pub(crate) async fn fetch(
+    app: Data<AppState>,
+    caller: Caller,
+    body: JsonBody,
+) -> Result<Json<Files>, ApiError> {
+    let user = caller.user()?;
+    caller.acts_for(body.raw("email"))?;
+    let _: LockerRequest = body.parse()?;
+    let files = app.locker.list(user.as_str(), app.now()).await?;
+    Ok(Json(Files {
+        message: files.is_empty().then_some("No files found"),
+        files: files.into_iter().map(File::from).collect(),
+    }))
+}
+
+/// Gives out a link to one of the caller's files, which anybody who has it may follow for an hour.
+#[utoipa::path(post, path = "/medilocker/download", tag = "medilocker", request_body = FileRequest,
+    responses((status = 200, body = Download), (status = 404, description = "file_not_found")))]
+pub(crate) async fn download(
+    app: Data<AppState>,
+    caller: Caller,
+    body: JsonBody,
+) -> Result<Json<Download>, ApiError> {
+    let user = caller.user()?;
+    caller.acts_for(body.raw("email"))?;
+    let FileRequest { filename, .. } = body.parse()?;
+    let url = app.locker.download_url(user.as_str(), &filename, app.now()).await?;
+    Ok(Json(Download { download_url: url.ok_or(ApiError::File(FileRefusal::NotFound))? }))
+}
+
+/// Deletes one of the caller's files.
+#[utoipa::path(post, path = "/medilocker/delete", tag = "medilocker", request_body = FileRequest,
+    responses((status = 200, body = Deleted), (status = 404, description = "file_not_found")))]
+pub(crate) async fn delete(
+    app: Data<AppState>,
+    caller: Caller,
+    body: JsonBody,
+) -> Result<Json<Deleted>, ApiError> {
+    let user = caller.user()?;
+    caller.acts_for(body.raw("email"))?;
+    let FileRequest { filename, .. } = body.parse()?;
+    let was_there = app.locker.delete(user.as_str(), &filename, app.now()).await?;
+    if was_there {
+        Ok(Json(Deleted { message: "File deleted successfully" }))
+    } else {
+        Err(ApiError::File(FileRefusal::NotFound))
+    }
+}

@@ -1,0 +1,153 @@
+//! The way of a body from its connection to the thread that reads it.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::web::Bytes;
+use futures::StreamExt;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::{Instant, timeout_at};
+
+use crate::body::BodyLimit;
+use crate::error::ApiError;
+
+/// Pieces that wait for the thread. A piece is what the connection read at once, some ten kilobytes.
+const PIECES_WAITING: usize = 4;
+/// Whoever sends slower than this over the whole body is cut off.
+const BYTES_A_SECOND_MIN: u64 = 32 * 1024;
+
+/// What the connection gives. A queue that closes before the end has come is a body that was cut off.
+pub(super) enum Piece {
+    Bytes(Bytes),
+    End,
+}
+
+/// The reading end of the queue, for a thread that may wait.
+pub(super) struct Pieces {
+    queue: Receiver<Piece>,
+    current: Bytes,
+}
+
+/// A queue from the connection to the thread.
+pub(super) fn queue() -> (Sender<Piece>, Pieces) {
+    let (sender, queue) = mpsc::channel(PIECES_WAITING);
+    (sender, Pieces { queue, current: Bytes::new() })
+}
+
+/// Passes the body on until it ends, is too long, comes too slowly, or the thread has no use for the rest. `patience`
+/// is how long the client may be silent, and its head start on the rate.
+pub(super) async fn feed(
+    mut payload: Payload,
+    queue: Sender<Piece>,
+    limit: BodyLimit,
+    patience: Duration,
+) -> Result<(), ApiError> {
+    let begun = Instant::now();
+    let mut received = 0;
+    loop {
+        let earned = patience + Duration::from_secs(received as u64 / BYTES_A_SECOND_MIN);
+        let due = (begun + earned.min(limit.timeout)).min(Instant::now() + patience);
+        let next = tokio::select! {
+            next = timeout_at(due, payload.next()) => next.map_err(|_| ApiError::BodyTooSlow)?,
+            () = queue.closed() => return Ok(()),
+        };
+        let piece = match next {
+            Some(Ok(bytes)) => Piece::Bytes(bytes),
+            Some(Err(PayloadError::Overflow)) => return Err(ApiError::BodyTooLarge(limit.bytes)),
+            Some(Err(_)) => return Err(ApiError::InvalidJson),
+            None => Piece::End,
+        };
+        let is_end = match &piece {
+            Piece::Bytes(bytes) => {
+                received += bytes.len();
+                false
+            }
+            Piece::End => true,
+        };
+        if received > limit.bytes {
+            return Err(ApiError::BodyTooLarge(limit.bytes));
+        }
+        if queue.send(piece).await.is_err() || is_end {
+            return Ok(());
+        }
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.queue.blocking_recv() {
+                Some(Piece::Bytes(bytes)) => self.current = bytes,
+                Some(Piece::End) => return Ok(0),
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        let some = self.current.split_to(self.current.len().min(buffer.len()));
+        buffer[..some.len()].copy_from_slice(&some);
+        Ok(some.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream::{self, LocalBoxStream};
+
+    use super::*;
+
+    const LIMIT: BodyLimit = BodyLimit { bytes: 8, timeout: Duration::from_secs(60) };
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn payload(pieces: &[Result<&'static str, ()>]) -> LocalBoxStream<'static, Result<Bytes, PayloadError>> {
+        let pieces = pieces.iter().map(|piece| match piece {
+            Ok(text) => Ok(Bytes::from_static(text.as_bytes())),
+            Err(()) => Err(PayloadError::Incomplete(None)),
+        });
+        stream::iter(pieces.collect::<Vec<_>>()).boxed_local()
+    }
+
+    /// What becomes of a body, and what a thread reads of it.
+    async fn fed(pieces: &[Result<&'static str, ()>]) -> (Result<(), ApiError>, io::Result<String>) {
+        let (sender, mut reader) = queue();
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).map(|_| text)
+        });
+        let fed = feed(Payload::Stream { payload: payload(pieces) }, sender, LIMIT, PATIENCE).await;
+        (fed, reading.await.unwrap())
+    }
+
+    #[actix_web::test]
+    async fn a_body_arrives_as_it_was_sent() {
+        let (fed, read) = fed(&[Ok("ab"), Ok(""), Ok("cdef"), Ok("gh")]).await;
+        assert!(fed.is_ok());
+        assert_eq!(read.unwrap(), "abcdefgh");
+    }
+
+    #[actix_web::test]
+    async fn a_body_that_was_cut_off_or_is_too_long_has_no_end() {
+        let (cut, read) = fed(&[Ok("ab"), Err(())]).await;
+        assert!(matches!(cut, Err(ApiError::InvalidJson)));
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let (long, read) = fed(&[Ok("abcdefgh"), Ok("i")]).await;
+        assert!(matches!(long, Err(ApiError::BodyTooLarge(8))));
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[actix_web::test]
+    async fn a_client_that_is_silent_is_cut_off() {
+        let (sender, _reader) = queue();
+        let silent = Payload::Stream { payload: stream::pending().boxed_local() };
+        let fed = feed(silent, sender, LIMIT, Duration::ZERO).await;
+        assert!(matches!(fed, Err(ApiError::BodyTooSlow)));
+    }
+
+    #[actix_web::test]
+    async fn nobody_reads_on_for_a_thread_that_has_ended() {
+        let (sender, reader) = queue();
+        drop(reader);
+        let silent = Payload::Stream { payload: stream::pending().boxed_local() };
+        assert!(feed(silent, sender, LIMIT, PATIENCE).await.is_ok());
+    }
+}

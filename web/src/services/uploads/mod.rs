@@ -1,0 +1,130 @@
+//! Uploads: up to [`BODY_BYTES_MAX`] of JSON, which never lies in memory. Pieces of the body go through a bounded queue
+//! to a thread of the upload's own, which reads the JSON and writes the decoded contents to spool files. These have no
+//! name in any folder: whatever happens to the upload or to the process, nothing of them stays behind.
+
+mod body;
+mod content;
+mod document;
+mod places;
+
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fs, io};
+
+use actix_web::HttpRequest;
+use actix_web::web::{Data, Payload};
+use engine::UserId;
+use persistence::NewFile;
+
+use crate::body::BodyLimit;
+use crate::config::Place;
+use crate::error::ApiError;
+use crate::json;
+use crate::state::AppState;
+use document::Document;
+use places::{Places, Taken};
+
+/// The longest file, in bytes.
+pub(crate) const FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
+/// Files of one call.
+pub(crate) const FILES_MAX: usize = 20;
+/// The longest metadata of one file, in bytes of its keys and values: S3 keeps no more.
+const METADATA_BYTES_MAX: usize = 2 * 1024;
+/// What a body may hold besides the files' contents.
+const OTHER_BYTES_MAX: u64 = 1024 * 1024;
+/// The longest body: every content at its longest, in base64, and one part in 32 more for writers that escape slashes.
+const BODY_BYTES_MAX: u64 = with_escapes(FILES_MAX as u64 * FILE_BYTES_MAX.div_ceil(3) * 4) + OTHER_BYTES_MAX;
+/// The bounds of the route. That it is sent fast enough is checked meanwhile.
+pub(crate) const BODY_LIMIT: BodyLimit =
+    BodyLimit { bytes: BODY_BYTES_MAX as usize, timeout: Duration::from_secs(60 * 60) };
+/// Uploads at once. Their spool files take up to 200 MiB each.
+const AT_ONCE: usize = 24;
+/// Uploads of one user at once.
+const OF_ONE_USER: usize = 8;
+
+/// Takes in uploads.
+pub(crate) struct Uploads {
+    spool: PathBuf,
+    places: Places,
+}
+
+/// An upload that arrived whole. Nobody has checked yet whose files they are.
+pub(crate) struct Received {
+    document: Document,
+    place: Taken,
+}
+
+/// An upload that may be stored.
+pub(crate) struct Upload {
+    files: Vec<NewFile>,
+    place: Taken,
+}
+
+const fn with_escapes(content: u64) -> u64 {
+    content + content / 32
+}
+
+impl Uploads {
+    /// Spools to a folder beside the embedded data, or to where the machine keeps what is temporary.
+    pub(crate) fn new(files: &Place) -> io::Result<Self> {
+        let spool = match files {
+            Place::Folder(folder) => folder.join("spool"),
+            Place::Memory | Place::Named { .. } => std::env::temp_dir(),
+        };
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&spool)?;
+        Ok(Self { spool, places: Places::default() })
+    }
+
+    /// Reads a user's upload to its end, whatever it says.
+    pub(crate) async fn receive(
+        &self,
+        request: &HttpRequest,
+        payload: Payload,
+        user: &UserId,
+    ) -> Result<Received, ApiError> {
+        json::require_json(request)?;
+        let limit = BodyLimit::of(request)?;
+        limit.check_announced(request)?;
+        let place = self.places.take(user)?;
+        let (sender, pieces) = body::queue();
+        let spool = self.spool.clone();
+        // The place goes with the thread: it is free again when the last spool file is gone.
+        let reading = tokio::task::spawn_blocking(move || {
+            document::read(pieces, &spool).map(|document| Received { document, place })
+        });
+        let patience = AppState::of(request)?.server.body_timeout;
+        let fed = body::feed(payload.into_inner(), sender, limit, patience).await;
+        let read = reading.await.map_err(ApiError::internal)?;
+        fed?;
+        read
+    }
+}
+
+impl Received {
+    /// Whose files they are said to be; `None` when the field is absent or no text.
+    pub(crate) fn raw_email(&self) -> Option<&str> {
+        self.document.raw_email()
+    }
+
+    /// The upload, if every value of it is valid.
+    pub(crate) fn parse(self) -> Result<Upload, ApiError> {
+        Ok(Upload { files: self.document.files()?, place: self.place })
+    }
+}
+
+impl Upload {
+    /// Stores the files in the user's locker, all or none. It goes on when the caller hangs up.
+    pub(crate) async fn store(self, app: Data<AppState>, user: UserId) -> Result<(), ApiError> {
+        let storing = actix_web::rt::spawn(async move {
+            let Self { files, place } = self;
+            let stored = app.locker.upload(user.as_str(), files, app.now()).await;
+            drop(place);
+            stored
+        });
+        Ok(storing.await.map_err(ApiError::internal)??)
+    }
+}

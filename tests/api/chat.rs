@@ -1,5 +1,6 @@
 //! The assistant: what it is told, what it answers, and what is kept of it.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -7,7 +8,7 @@ use engine::UserId;
 use futures::future::join;
 use reqwest::Method;
 use serde_json::{Value, json};
-use web::config::{AssistantConfig, Config};
+use web::config::{AssistantConfig, Config, LimitsConfig};
 
 use crate::harness::{PASSWORD, Reply, TestApp, TestUser, config, told};
 use crate::ollama::{Ollama, line, messages};
@@ -408,6 +409,27 @@ async fn a_visitor_is_answered_and_forgotten() {
         assert_eq!(messages(&asked).len(), 3, "{what}");
     }
     assert_eq!(rows_of_anybody(&app).await, 0);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn visitors_may_ask_less_often_than_users() {
+    let ollama = &mut Ollama::start().await;
+    let limits = LimitsConfig { per_minute: NonZeroU32::new(60) };
+    let app = TestApp::start_with(Config { limits, ..with(ollama, AssistantConfig::default()) }).await;
+    let ada = app.user("ada").await;
+    let visit = async || Reply::of(app.request(Method::POST, "/chat").json(&question(VISITOR, "?"))).await;
+    for _ in 0..2 {
+        assert_eq!(join(visit(), ollama.answer(&["ok"])).await.0.status, 200);
+    }
+    let refusal = visit().await;
+    refusal.assert_problem(429, "too_many_requests");
+    for _ in 0..3 {
+        talk(&app, ollama, &ada, "?", "ok").await;
+    }
+    let seconds = refusal.header("retry-after").parse().unwrap();
+    app.clock.advance(chrono::TimeDelta::seconds(seconds));
+    assert_eq!(join(visit(), ollama.answer(&["ok"])).await.0.status, 200);
     app.stop().await;
 }
 

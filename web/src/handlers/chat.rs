@@ -13,7 +13,9 @@ use utoipa::ToSchema;
 use crate::auth::{AnyCaller, Caller};
 use crate::error::ApiError;
 use crate::json::JsonBody;
+use crate::limits::Costly;
 use crate::openapi::fields;
+use crate::peer::Peer;
 use crate::services::{Actor, Asker, Deed, Question, Reply, VISITORS_ADDRESS};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
@@ -77,19 +79,16 @@ pub(crate) async fn chat(
     body: Result<JsonBody, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
     let (asker, body) = asker(caller, body)?;
+    if matches!(asker, Asker::Visitor) {
+        app.limits.costly(Costly::VisitorChat, Peer::of(&request)?.address)?;
+    }
     let ChatRequest { message, language, .. } = body.parse()?;
     let question = Question::parse(&message, language.as_deref())?;
-    let mut reply = app.assistant.ask(asker, question).await?;
-    if !wants_events(&request) {
-        return Ok(HttpResponse::Ok().json(Said { text: reply.whole().await? }));
+    let reply = app.assistant.ask(asker, question).await?;
+    if wants_events(&request) {
+        return piece_by_piece(request_id, reply).await;
     }
-    // What goes wrong before the first piece is still told by the status.
-    let first = reply.next().await?.unwrap_or_default();
-    Ok(HttpResponse::Ok()
-        .content_type(EVENT_STREAM)
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(events(request_id, first, reply)))
+    Ok(HttpResponse::Ok().json(Said { text: reply.whole().await? }))
 }
 
 /// Shows a user what it has talked about with the assistant.
@@ -140,6 +139,16 @@ fn asker(
         }
     };
     Ok((asker, body))
+}
+
+async fn piece_by_piece(request_id: RequestId, mut reply: Reply) -> Result<HttpResponse, ApiError> {
+    // What goes wrong before the first piece is still told by the status.
+    let first = reply.next().await?.unwrap_or_default();
+    Ok(HttpResponse::Ok()
+        .content_type(EVENT_STREAM)
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header(("X-Accel-Buffering", "no"))
+        .streaming(events(request_id, first, reply)))
 }
 
 fn wants_events(request: &HttpRequest) -> bool {

@@ -25,7 +25,7 @@ pub use dynamo::{
     AUDIT_ENTRIES_AT_ONCE, Account, AccountKind, Accounts, AccountsError, AuditAction, AuditCursor,
     AuditCursorError, AuditEntry, AuditError, AuditOutcome, AuditPage, AuditParty, AuditRow, AuditSubject,
     AuditTrail, BookingRow, Chats, CreateError, Dynamo, DynamoBookings, DynamoFences, Exchange,
-    LISTED_DATES_MAX, NewAccount, UserBookings,
+    LISTED_DATES_MAX, NewAccount, PaymentRow, Payments, StoredPayment, UserBookings,
 };
 pub use embedded::{EmbeddedDynamo, EmbeddedError, EmbeddedS3, Where};
 pub use s3::{

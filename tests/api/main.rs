@@ -15,4 +15,7 @@ mod locker;
 mod metrics;
 mod ollama;
 mod openapi;
+mod payments;
 mod permissions;
+mod razorpay;
+mod webhooks;

@@ -17,7 +17,7 @@ use persistence::AccountKind;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::services::AssistantError;
+use crate::services::{AssistantError, PaymentError};
 
 /// The content type of every failure.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -61,6 +61,8 @@ pub(crate) enum ApiError {
     },
     /// The assistant has no answer.
     Assistant(AssistantError),
+    /// A payment is not made, shown or believed.
+    Payment(PaymentError),
     /// A queue is full; nothing happened.
     Busy,
     /// The store does not answer, or another node owns the doctor; nothing happened.
@@ -205,16 +207,13 @@ impl ApiError {
                 let header = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 Told::new(S::UNAUTHORIZED, "invalid_credentials", "Invalid email or password").with(header)
             }
-            Self::TooManyAttempts { retry_after } => {
-                let seconds = retry_after.num_seconds().max(0) + 1;
-                let detail = format!("Too many failed attempts. Please try again in {seconds} seconds");
-                Told::new(S::TOO_MANY_REQUESTS, "too_many_attempts", detail).retry_after(seconds)
-            }
+            Self::TooManyAttempts { retry_after } => too_many_attempts(*retry_after),
             Self::TooManyRequests { retry_after } => {
                 let seconds = i64::try_from(retry_after.as_secs()).unwrap_or(i64::MAX).saturating_add(1);
                 let detail = "Too many requests. Please try again in a moment";
                 Told::new(S::TOO_MANY_REQUESTS, "too_many_requests", detail).retry_after(seconds)
             }
+            Self::Payment(error) => payment(*error),
             Self::MethodNotAllowed(allowed) => {
                 let header = (ALLOW, HeaderValue::from_static(allowed));
                 let detail = format!("This path takes {allowed} only");
@@ -331,6 +330,26 @@ fn file(refusal: FileRefusal) -> Told {
         }
         FileRefusal::NotFound => Told::new(S::NOT_FOUND, "file_not_found", "File not found"),
     }
+}
+
+fn too_many_attempts(retry_after: TimeDelta) -> Told {
+    let seconds = retry_after.num_seconds().max(0) + 1;
+    let detail = format!("Too many failed attempts. Please try again in {seconds} seconds");
+    Told::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail).retry_after(seconds)
+}
+
+fn payment(error: PaymentError) -> Told {
+    use StatusCode as S;
+    let status = match error {
+        PaymentError::InvalidAmount => S::UNPROCESSABLE_ENTITY,
+        PaymentError::NotFound => S::NOT_FOUND,
+        PaymentError::BadSignature => S::UNAUTHORIZED,
+        PaymentError::NotConfigured | PaymentError::Unavailable => S::SERVICE_UNAVAILABLE,
+        PaymentError::Refused | PaymentError::Broken => S::BAD_GATEWAY,
+        PaymentError::TooSlow => S::GATEWAY_TIMEOUT,
+    };
+    let (code, detail) = error.told();
+    Told::new(status, code, detail)
 }
 
 impl Told {

@@ -2,12 +2,16 @@
 //! answers 415, 413 and 400; the handler then checks who may do it (403) against the raw fields, and only then turns
 //! the fields into a request (422).
 
+use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
+use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use crate::body;
@@ -23,6 +27,31 @@ pub(crate) struct JsonBody(Value);
 /// The same for calls of which old clients send nothing at all: an empty body counts as `{}`.
 #[derive(Debug)]
 pub(crate) struct JsonBodyOrNothing(JsonBody);
+
+/// The same for calls where each digit of a number counts: a [`Value`] keeps a few of them only.
+pub(crate) struct ExactJsonBody {
+    body: JsonBody,
+    text: Bytes,
+}
+
+impl ExactJsonBody {
+    /// A field's value as it was written; `None` when it is absent or null.
+    pub(crate) fn written(&self, field: &str) -> Option<String> {
+        let mut fields: HashMap<String, &RawValue> = serde_json::from_slice(&self.text).ok()?;
+        fields.remove(field).map(RawValue::get).filter(|text| *text != "null").map(str::to_owned)
+    }
+
+    /// The request that the fields make up.
+    pub(crate) fn parse<T: DeserializeOwned>(self) -> Result<T, ApiError> {
+        self.body.parse()
+    }
+}
+
+impl fmt::Debug for ExactJsonBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ExactJsonBody(..)")
+    }
+}
 
 impl JsonBodyOrNothing {
     /// The request that the fields make up.
@@ -105,6 +134,20 @@ impl FromRequest for JsonBodyOrNothing {
     }
 }
 
+impl FromRequest for ExactJsonBody {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            require_json(&request)?;
+            let text = body::read(&request, payload).await?;
+            decode(&text).map(|body| Self { body, text })
+        })
+    }
+}
+
 /// Refuses a body that does not say it is JSON.
 pub(crate) fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
     let content_type = request.content_type().trim().to_ascii_lowercase();
@@ -114,7 +157,14 @@ pub(crate) fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
 }
 
 fn decode(bytes: &[u8]) -> Result<JsonBody, ApiError> {
-    serde_json::from_slice(bytes).map(JsonBody).map_err(|_| ApiError::InvalidJson)
+    serde_json::from_slice(bytes).map(JsonBody).map_err(|error| {
+        // Such a number is JSON nevertheless (RFC 8259, 6).
+        if error.to_string().starts_with("number out of range") {
+            ApiError::invalid("A number in the body is too large")
+        } else {
+            ApiError::InvalidJson
+        }
+    })
 }
 
 #[cfg(test)]
@@ -178,6 +228,23 @@ mod tests {
         for text in ["7.5", "1e300", "9007199254740994.0"] {
             assert!(parse(&format!(r#"{{"n":{text}}}"#)).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_keeps_the_digits_that_it_came_with() {
+        let long = "0.1000000000000000055511151231257827";
+        for (text, kept) in [
+            ("1.10", Some("1.10")),
+            ("1e2", Some("1e2")),
+            (long, Some(long)),
+            ("\"5\"", Some("\"5\"")),
+            ("null", None),
+        ] {
+            let text = Bytes::from(format!("{{\"\\u0061mount\": {text} }}"));
+            let body = ExactJsonBody { body: decode(&text).unwrap(), text };
+            assert_eq!((body.written("amount").as_deref(), body.written("other")), (kept, None));
+        }
+        assert_eq!(refusal(r#"{"name":"ada","list":[],"n":1e400}"#), "A number in the body is too large");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::config::CHAT_TIMEOUT;
 use crate::error::ApiError;
 use crate::guard::{self, AnswerTimeout};
 use crate::handlers::{
-    audit, auth, chat, docs, doctor_bookings, doctors_service, health, medilocker, metrics,
+    audit, auth, chat, docs, doctor_bookings, doctors_service, health, medilocker, metrics, payment,
 };
 use crate::limits::Costly;
 use crate::services::UPLOAD_BODY_LIMIT;
@@ -53,6 +53,14 @@ pub(crate) fn all(config: &mut ServiceConfig) {
         // the assistant
         .service(posted("/chat", chat::chat).app_data(AnswerTimeout(CHAT_TIMEOUT)))
         .service(read("/chat/history/{user_id}", chat::history))
+        // payments
+        .service(posted("/process-payment", payment::process_payment).app_data(Costly::Payment))
+        .service(
+            posted(WEBHOOK, payment::webhook)
+                .app_data(Costly::Webhook)
+                .app_data(payment::EVENT_LIMIT)
+                .app_data(payment::EVENT_TIMEOUT),
+        )
         // who looked at what
         .service(posted("/audit/mine", audit::mine))
         // patients' files

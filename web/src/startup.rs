@@ -25,7 +25,7 @@ use crate::config::{Config, CorsConfig, FilesConfig, Place, Secret, ServerConfig
 use crate::limits::Limits;
 use crate::metrics::Collector;
 use crate::services::{
-    Accounts, Assistant, Audit, DOCTOR_LISTS_AT_ONCE, Uploads, fill_with_examples, has_examples,
+    Accounts, Assistant, Audit, DOCTOR_LISTS_AT_ONCE, Payments, Uploads, fill_with_examples, has_examples,
 };
 use crate::state::AppState;
 use crate::{guard, http_client, routes, telemetry};
@@ -168,6 +168,8 @@ impl Application {
             assistant: Assistant::new(&config.assistant, dynamo.chats(), Arc::clone(&clock))
                 .context("the assistant's server cannot be called")?,
             audit: Audit::start(dynamo.audit(), Arc::clone(&clock), Arc::clone(&chance)),
+            payments: Payments::new(dynamo.payments(), &config.payments, Arc::clone(&chance))
+                .context("Razorpay cannot be called")?,
             clock,
             clinic: config.clinic,
             tokens: Tokens::new(&secret),

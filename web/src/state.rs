@@ -15,7 +15,7 @@ use crate::config::ServerConfig;
 use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::metrics::Collector;
-use crate::services::{Accounts, Assistant, Audit, Uploads};
+use crate::services::{Accounts, Assistant, Audit, Payments, Uploads};
 
 /// The parts that handlers, extractors and middleware share.
 pub(crate) struct AppState {
@@ -28,6 +28,7 @@ pub(crate) struct AppState {
     pub(crate) assistant: Assistant,
     pub(crate) audit: Audit,
     pub(crate) collector: Collector,
+    pub(crate) payments: Payments,
     pub(crate) directory: Directory,
     pub(crate) user_bookings: UserBookings,
     pub(crate) locker: Locker,

@@ -49,7 +49,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Whose events never say more than this, whatever the filter: below it they quote whole requests, with all that is
 /// in them, or report as remarkable what is part of the plan.
-const QUIET: [&str; 7] = [
+const QUIET: [&str; 10] = [
     "actix_http=info",
     "actix_server=warn",
     "aws_config=warn",
@@ -57,6 +57,9 @@ const QUIET: [&str; 7] = [
     "aws_sdk_dynamodb=warn",
     "aws_smithy_runtime=warn",
     "dynoxide=error",
+    "hyper_util=info",
+    "reqwest=info",
+    "rustls=info",
 ];
 
 /// How a line of the log is written.

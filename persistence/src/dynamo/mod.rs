@@ -1,6 +1,6 @@
 //! DynamoDB: one file per hop. [`bookings`] and [`fences`] implement the engine's traits; [`accounts`], [`audit`],
-//! [`chats`] and [`user_bookings`] are called by `web`; [`keys`], [`items`] and [`transact`] know how rows look, [`error`]
-//! what a failure means.
+//! [`chats`], [`payments`] and [`user_bookings`] are called by `web`; [`keys`], [`items`] and [`transact`] know how rows
+//! look, [`error`] what a failure means.
 
 mod accounts;
 mod audit;
@@ -11,6 +11,7 @@ mod error;
 mod fences;
 mod items;
 pub(crate) mod keys;
+mod payments;
 mod transact;
 mod user_bookings;
 
@@ -29,6 +30,7 @@ pub use bookings::DynamoBookings;
 pub use chats::{Chats, Exchange};
 pub(crate) use error::request_failure;
 pub use fences::DynamoFences;
+pub use payments::{PaymentRow, Payments, StoredPayment};
 pub use user_bookings::{BookingRow, LISTED_DATES_MAX, UserBookings};
 
 use crate::tables::TableNames;
@@ -77,6 +79,11 @@ impl Dynamo {
     /// Lists of stored bookings.
     pub fn user_bookings(&self) -> UserBookings {
         UserBookings::new(self.clone())
+    }
+
+    /// Payments and payment links.
+    pub fn payments(&self) -> Payments {
+        Payments::new(self.clone())
     }
 
     /// What the tables are called.

@@ -16,8 +16,8 @@ pub struct PaymentsConfig {
     pub api: String,
     /// What requests are authorised with; `None`: nobody can pay.
     pub keys: Option<RazorpayKeys>,
-    /// What webhooks are signed with; `None`: none is believed.
-    pub webhook_secret: Option<Secret>,
+    /// What webhooks may be signed with: several while a secret is being replaced. None: no webhook is believed.
+    pub webhook_secrets: Vec<Secret>,
     /// How long Razorpay may take to answer.
     pub timeout: Duration,
     /// Requests to Razorpay under way at once; one more is refused as busy.
@@ -38,7 +38,7 @@ impl Default for PaymentsConfig {
         Self {
             api: PUBLIC_API.to_owned(),
             keys: None,
-            webhook_secret: None,
+            webhook_secrets: Vec::new(),
             timeout: Duration::from_secs(10),
             requests_at_once: 32,
         }
@@ -46,8 +46,8 @@ impl Default for PaymentsConfig {
 }
 
 impl PaymentsConfig {
-    /// Reads `RAZORPAY_KEY_ID` and `RAZORPAY_KEY_SECRET`, both or neither, `RAZORPAY_WEBHOOK_SECRET` and `RAZORPAY_API`
-    /// (default: the public one).
+    /// Reads `RAZORPAY_KEY_ID` and `RAZORPAY_KEY_SECRET`, both or neither, `RAZORPAY_WEBHOOK_SECRET`, one or more
+    /// between commas, and `RAZORPAY_API` (default: the public one).
     pub(super) fn from_env(env: &mut Environment) -> Self {
         let defaults = Self::default();
         let secret =
@@ -65,7 +65,9 @@ impl PaymentsConfig {
         Self {
             api: env.parsed("RAZORPAY_API", url).unwrap_or(defaults.api),
             keys,
-            webhook_secret: secret(env, "RAZORPAY_WEBHOOK_SECRET"),
+            webhook_secrets: env.list("RAZORPAY_WEBHOOK_SECRET", |text| {
+                Ok::<_, &str>(Secret::of_any_length(text.as_bytes().to_vec()))
+            }),
             ..defaults
         }
     }

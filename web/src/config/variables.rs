@@ -117,7 +117,7 @@ const VARIABLES: &[Variable] = &[
     variable(
         "RAZORPAY_WEBHOOK_SECRET",
         "none: webhooks are refused",
-        "What Razorpay signs its webhooks with.",
+        "What Razorpay signs its webhooks with; while it is being replaced both, with a comma between them.",
     ),
     variable("RAZORPAY_API", "https://api.razorpay.com", "The address of Razorpay's API."),
     variable(

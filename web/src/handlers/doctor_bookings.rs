@@ -3,14 +3,14 @@
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 use chrono::NaiveDate;
-use engine::{Answer, Command, DoctorId, IdempotencyKey, Rejection, SlotStart, UserId};
+use engine::{Answer, Command, DoctorId, Rejection, SlotStart, UserId};
 use persistence::AuditAction;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::handlers::{parse_date, parse_doctor, parse_start, parse_user};
+use crate::handlers::{idempotency_key, parse_date, parse_doctor, parse_start, parse_user};
 use crate::json::JsonBody;
 use crate::openapi::fields;
 use crate::services::{self, Actor, Deed, Shown};
@@ -294,12 +294,4 @@ fn mismatch(answer: &Answer) -> ApiError {
 fn lower_cased(user: &str) -> Option<UserId> {
     let lower_cased = user.to_lowercase();
     if lower_cased == user { None } else { UserId::parse(&lower_cased).ok() }
-}
-
-fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, ApiError> {
-    let Some(header) = request.headers().get("Idempotency-Key") else { return Ok(None) };
-    let key = header.to_str().ok().and_then(|text| IdempotencyKey::parse(text).ok());
-    key.map(Some).ok_or_else(|| {
-        ApiError::invalid("the header 'Idempotency-Key' must be 1 to 64 visible ASCII characters")
-    })
 }

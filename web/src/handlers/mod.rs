@@ -9,9 +9,11 @@ pub(crate) mod doctors_service;
 pub(crate) mod health;
 pub(crate) mod medilocker;
 pub(crate) mod metrics;
+pub(crate) mod payment;
 
+use actix_web::HttpRequest;
 use chrono::NaiveDate;
-use engine::{DoctorId, SlotStart, UserId};
+use engine::{DoctorId, IdempotencyKey, SlotStart, UserId};
 
 use crate::error::ApiError;
 
@@ -35,6 +37,15 @@ fn parse_doctor(field: &str, text: &str) -> Result<DoctorId, ApiError> {
 
 fn parse_user(field: &str, text: &str) -> Result<UserId, ApiError> {
     UserId::parse(text).map_err(|error| ApiError::invalid(format!("'{field}' {error}")))
+}
+
+/// What the client calls this request, so that a repeat is known as one.
+fn idempotency_key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, ApiError> {
+    let Some(header) = request.headers().get("Idempotency-Key") else { return Ok(None) };
+    let key = header.to_str().ok().and_then(|text| IdempotencyKey::parse(text).ok());
+    key.map(Some).ok_or_else(|| {
+        ApiError::invalid("the header 'Idempotency-Key' must be 1 to 64 visible ASCII characters")
+    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use utoipa::openapi::{ContentBuilder, Header, Ref, RefOr, Response, ResponseBuil
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::error::{ApiError, FileRefusal, PROBLEM_JSON, Problem};
-use crate::services::AssistantError;
+use crate::services::{AssistantError, PaymentError};
 
 /// One error for each code.
 fn errors() -> Vec<ApiError> {
@@ -46,6 +46,14 @@ fn errors() -> Vec<ApiError> {
         ApiError::File(FileRefusal::MetadataTooLarge),
         ApiError::File(FileRefusal::Exists),
         ApiError::File(FileRefusal::NotFound),
+        ApiError::Payment(PaymentError::InvalidAmount),
+        ApiError::Payment(PaymentError::NotFound),
+        ApiError::Payment(PaymentError::BadSignature),
+        ApiError::Payment(PaymentError::NotConfigured),
+        ApiError::Payment(PaymentError::Refused),
+        ApiError::Payment(PaymentError::Unavailable),
+        ApiError::Payment(PaymentError::TooSlow),
+        ApiError::Payment(PaymentError::Broken),
         ApiError::Busy,
         ApiError::Unavailable,
         ApiError::OutcomeUnknown,

@@ -17,6 +17,7 @@ use persistence::AccountKind;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::security;
 use crate::services::{AssistantError, PaymentError};
 
 /// The content type of every failure.
@@ -407,6 +408,8 @@ impl ResponseError for Identified {
         if let Ok(id) = HeaderValue::from_str(&self.request_id) {
             response.headers_mut().insert(HeaderName::from_static("x-request-id"), id);
         }
+        // It leaves no request behind that would say whether it came over TLS.
+        security::add_headers(response.headers_mut(), false);
         response
     }
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use actix_web::Error;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use actix_web::{Error, HttpRequest};
 
 use crate::body::BodyLimit;
+use crate::config::CorsConfig;
 use crate::error::ApiError;
 use crate::limits::Costly;
 use crate::peer::Peer;
@@ -32,6 +34,9 @@ pub(crate) async fn admit<B: MessageBody + 'static>(
     let limit = app.server.head_bytes_max;
     if head_bytes(&request) > limit {
         return Ok(request.error_response(ApiError::HeadTooLarge(limit)));
+    }
+    if is_from_foreign_page(request.request(), &app.cors) {
+        return Ok(request.error_response(ApiError::Forbidden));
     }
     if app.is_stopping() && !is_watcher {
         return Ok(request.error_response(ApiError::ShuttingDown));
@@ -63,6 +68,17 @@ pub(crate) async fn bound<B: MessageBody + 'static>(
         Ok(answer) => answer.map(ServiceResponse::map_into_boxed_body),
         Err(_) => Ok(ServiceResponse::from_err(ApiError::OutcomeUnknown, head)),
     }
+}
+
+/// Whether a browser says that a page sends this which is of another origin and not one that may call. The session's
+/// cookie does not come along from other sites, and JSON needs CORS to agree; this is for calls without a body, and for
+/// pages of the same site.
+fn is_from_foreign_page(request: &HttpRequest, cors: &CorsConfig) -> bool {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let is_foreign = matches!(header("sec-fetch-site"), Some("cross-site" | "same-site"));
+    let may_call =
+        header("origin").is_some_and(|origin| cors.allowed_origins.iter().any(|own| own == origin));
+    request.method() == Method::POST && is_foreign && !may_call
 }
 
 /// The request line and the headers as they came, give or take a few bytes.

@@ -55,6 +55,9 @@ async fn run(config: Config) -> anyhow::Result<Ended> {
     let application = Application::build(config, Surroundings::of_this_machine());
     let application = application.await.context("cannot start")?;
     println!("kokoro listens on {}", application.url());
+    if let Some(url) = application.admin_url() {
+        println!("metrics are at {url}/metrics");
+    }
     println!("{}", application.first_steps());
     application.run_until_stopped(signals.received()).await
 }

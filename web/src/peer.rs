@@ -14,7 +14,7 @@ use crate::state::AppState;
 pub(crate) struct Peer {
     /// Its address: that of the connection, or what proxies that we trust say it is.
     pub(crate) address: IpAddr,
-    /// Whether it speaks TLS, to a proxy that we trust.
+    /// Whether it speaks TLS, to us or to a proxy that we trust.
     pub(crate) over_tls: bool,
 }
 
@@ -23,7 +23,8 @@ impl Peer {
     pub(crate) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
         let app = AppState::of(request)?;
         let connected = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
-        Ok(Self::behind(connected, request.headers(), &app.server.trusted_proxies))
+        let peer = Self::behind(connected, request.headers(), &app.server.trusted_proxies);
+        Ok(Self { over_tls: peer.over_tls || request.app_config().secure(), ..peer })
     }
 
     /// Every proxy appends the address that it was called from: the last one that is no proxy of ours is the client.

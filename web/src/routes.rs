@@ -4,7 +4,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head};
 use actix_web::middleware::from_fn;
-use actix_web::web::{ServiceConfig, post, resource, route};
+use actix_web::web::{Data, ServiceConfig, post, resource, route};
 use actix_web::{Error, FromRequest, Handler, Resource, Responder};
 
 use crate::config::CHAT_TIMEOUT;
@@ -15,6 +15,7 @@ use crate::handlers::{
 };
 use crate::limits::Costly;
 use crate::services::UPLOAD_BODY_LIMIT;
+use crate::static_files::{self, StaticFiles};
 
 /// The process lives.
 pub(crate) const HEALTHZ: &str = "/healthz";
@@ -32,7 +33,24 @@ pub(crate) const ALIASES: [(&str, &str); 4] = [
     ("/auth/loginDoctor", "/auth/doctor/login"),
 ];
 
-/// Adds every route.
+/// First parts of the paths under which a frontend has nothing: a slip in a call is told as such, not answered with a page.
+pub(crate) const API_FOLDERS: [&str; 13] = [
+    "auth",
+    "doctorsService",
+    "doctorBookings",
+    "medilocker",
+    "chat",
+    "process-payment",
+    "payment",
+    "audit",
+    "openapi.json",
+    "docs",
+    "healthz",
+    "readyz",
+    "metrics",
+];
+
+/// Adds every call.
 pub(crate) fn all(config: &mut ServiceConfig) {
     config
         // auth
@@ -75,17 +93,25 @@ pub(crate) fn all(config: &mut ServiceConfig) {
         // what all this is
         .service(read("/openapi.json", docs::document))
         .service(read("/docs", docs::entrance))
-        .service(read("/docs/{file:[^/]*}", docs::page))
-        // whoever watches the process
-        .service(read(HEALTHZ, health::healthz))
-        .service(read(READYZ, health::readyz))
-        .configure(admin)
-        .default_service(route().to(nothing_here));
+        .service(read("/docs/{file:[^/]*}", docs::page));
+}
+
+/// Adds what is for whoever watches the process.
+pub(crate) fn watch(config: &mut ServiceConfig) {
+    config.service(read(HEALTHZ, health::healthz)).service(read(READYZ, health::readyz));
 }
 
 /// Adds what is for those who run the program.
 pub(crate) fn admin(config: &mut ServiceConfig) {
     config.service(read("/metrics", metrics::all));
+}
+
+/// Adds what no route answers: a frontend, if there is one.
+pub(crate) fn rest(config: &mut ServiceConfig, files: Option<Data<StaticFiles>>) {
+    match files {
+        Some(files) => config.app_data(files).default_service(route().to(static_files::serve)),
+        None => config.default_service(route().to(nothing_here)),
+    };
 }
 
 /// A route with its own data and the bounds that hold for all.

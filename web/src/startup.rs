@@ -2,33 +2,29 @@
 //! committed, store stopped.
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use actix_cors::Cors;
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::http::Method;
-use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::Data;
-use actix_web::{App, HttpServer};
 use anyhow::Context;
 use engine::{Chance, Clock, Directory, Engine, Parts, Placement, Standing, SystemChance, SystemClock};
+use futures::future::select_all;
 use persistence::{DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, S3, Where, fresh_secret};
-use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
-use crate::config::{Config, CorsConfig, FilesConfig, Place, Secret, ServerConfig};
+use crate::config::{Config, FilesConfig, Place, Secret};
+use crate::http_client;
 use crate::limits::Limits;
 use crate::metrics::Collector;
+use crate::server::Listeners;
 use crate::services::{
     Accounts, Assistant, Audit, DOCTOR_LISTS_AT_ONCE, Payments, Uploads, fill_with_examples, has_examples,
 };
 use crate::state::AppState;
-use crate::{guard, http_client, routes, telemetry};
 
 /// Threads of the committer's lanes: two to four were fastest on the embedded store.
 const LANE_THREADS: usize = 2;
@@ -60,7 +56,8 @@ impl Surroundings {
 /// The whole program, bound to its address and ready to serve.
 pub struct Application {
     address: SocketAddr,
-    server: Server,
+    admin_address: Option<SocketAddr>,
+    servers: Vec<Server>,
     state: Data<AppState>,
     engine: Engine,
     dynamo: Dynamo,
@@ -130,8 +127,7 @@ impl Application {
     pub async fn build(config: Config, surroundings: Surroundings) -> anyhow::Result<Self> {
         let Surroundings { clock, chance, placement } = surroundings;
         http_client::install_cryptography();
-        let listener =
-            bind(&config.server).with_context(|| format!("cannot listen on {}", config.server.listen))?;
+        let listeners = Listeners::bind(&config.server)?;
         let mut folders = Folders::default();
         let store = folders.find(&config.store.place)?;
         let secret = match config.auth.secret.clone() {
@@ -163,6 +159,7 @@ impl Application {
         let state = Data::new(AppState {
             collector,
             server: config.server.clone(),
+            cors: config.cors.clone(),
             limits: Limits::new(config.limits, Arc::clone(&clock)),
             accounts: Accounts::new(dynamo.accounts(), &config.auth, Arc::clone(&clock))?,
             assistant: Assistant::new(&config.assistant, dynamo.chats(), Arc::clone(&clock))
@@ -182,9 +179,10 @@ impl Application {
             standing: engine.standing(),
             stopping: AtomicBool::new(false),
         });
-        let address = listener.local_addr()?;
-        let server = server(&config.server, &config.cors, &state, chance, listener)?;
-        let mut application = Self { address, server, state, engine, dynamo, embedded, examples: None };
+        let (address, admin_address) = (listeners.address()?, listeners.admin_address()?);
+        let servers = listeners.serve(&config.cors, &state, &Data::from(chance))?;
+        let mut application =
+            Self { address, admin_address, servers, state, engine, dynamo, embedded, examples: None };
         if config.demo {
             let examples = fill_with_examples(&application.state, &application.url()).await;
             application.examples = Some(examples.context("the examples cannot be put into the store")?);
@@ -199,11 +197,13 @@ impl Application {
 
     /// Where a program on this machine finds it.
     pub fn url(&self) -> String {
-        let mut address = self.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-        }
-        format!("http://{address}")
+        let scheme = if self.state.server.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", from_here(self.address))
+    }
+
+    /// Where a program on this machine finds what is for those who run it, if that is another address.
+    pub fn admin_url(&self) -> Option<String> {
+        self.admin_address.map(|address| format!("http://{}", from_here(address)))
     }
 
     /// What to try first: with `--demo` a session to paste into a shell.
@@ -230,9 +230,9 @@ impl Application {
 
     /// Serves until `stop` is done or another process takes over. Whatever has begun by then is stored and answered.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> anyhow::Result<Ended> {
-        let Self { server, state, engine, embedded, .. } = self;
-        let handle = server.handle();
-        let mut serving = actix_web::rt::spawn(server);
+        let Self { servers, state, engine, embedded, .. } = self;
+        let handles: Vec<ServerHandle> = servers.iter().map(Server::handle).collect();
+        let mut serving = select_all(servers.into_iter().map(actix_web::rt::spawn));
         let mut standing = engine.standing();
         let ended = tokio::select! {
             () = stop => Ended::Stopped,
@@ -240,7 +240,7 @@ impl Application {
                 drop(deposed.context("the engine has ended by itself")?);
                 Ended::Deposed
             }
-            outcome = &mut serving => {
+            (outcome, ..) = &mut serving => {
                 outcome.context("the server has died")?.context("the server has failed")?;
                 anyhow::bail!("the server has ended by itself");
             }
@@ -254,7 +254,7 @@ impl Application {
                 tokio::time::sleep(state.server.deposed_notice).await;
             }
         }
-        let drained = tokio::time::timeout(state.server.stop_timeout, drain(&state, &handle, engine)).await;
+        let drained = tokio::time::timeout(state.server.stop_timeout, drain(&state, &handles, engine)).await;
         tokio::task::spawn_blocking(|| embedded.stop()).await.context("the embedded store has died")?;
         drained.context("what was in flight did not finish in time")?;
         tracing::info!("stopped");
@@ -262,12 +262,22 @@ impl Application {
     }
 }
 
-async fn drain(state: &AppState, handle: &ServerHandle, engine: Engine) {
+/// An address as a program on this machine can call it.
+fn from_here(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    address
+}
+
+async fn drain(state: &AppState, handles: &[ServerHandle], engine: Engine) {
     engine.announce_stop();
     state.stopping.store(true, Ordering::Release);
     // Requests already on their way hear why, instead of a closed connection.
     tokio::time::sleep(state.server.stop_notice).await;
-    handle.stop(true).await;
+    for handle in handles {
+        handle.stop(true).await;
+    }
     engine.stop().await;
     state.audit.flush().await;
 }
@@ -344,56 +354,4 @@ fn made_secret(store: Option<&Where>) -> anyhow::Result<Secret> {
         Some(Where::Memory) | None => fresh_secret(),
     };
     Secret::new(secret.into_bytes()).context("a made-up secret is too short")
-}
-
-fn bind(config: &ServerConfig) -> std::io::Result<TcpListener> {
-    let socket = if config.listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // A restart must not wait for the last connections of its predecessor to be forgotten.
-    socket.set_reuseaddr(true)?;
-    socket.bind(config.listen)?;
-    socket.listen(config.backlog)?.into_std()
-}
-
-fn server(
-    config: &ServerConfig,
-    cors: &CorsConfig,
-    state: &Data<AppState>,
-    chance: Arc<dyn Chance>,
-    listener: TcpListener,
-) -> std::io::Result<Server> {
-    let (cors, state, chance) = (cors.clone(), state.clone(), Data::from(chance));
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
-            .app_data(chance.clone())
-            .configure(routes::all)
-            .wrap(from_fn(guard::admit))
-            .wrap(Condition::new(!cors.allowed_origins.is_empty(), policy(&cors)))
-            .wrap(from_fn(telemetry::observe))
-    });
-    let server = server
-        .workers(config.workers)
-        .max_connections(config.connections_max)
-        .keep_alive(config.keep_alive)
-        .tcp_nodelay(true)
-        // A client that hangs up is not waited for, so that its question is not answered for nobody.
-        .h1_allow_half_closed(false)
-        .client_request_timeout(config.head_timeout)
-        // Less than the whole stop may take: the rest is for what the engine has still to store.
-        .shutdown_timeout((config.stop_timeout * 2 / 3).as_secs())
-        .disable_signals()
-        .listen(listener)?;
-    Ok(server.run())
-}
-
-/// Which pages of other origins may call: those named, with the session cookie.
-fn policy(config: &CorsConfig) -> Cors {
-    let cors =
-        config.allowed_origins.iter().fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
-    cors.allowed_methods([Method::GET, Method::POST])
-        .allowed_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE])
-        .allowed_header("Idempotency-Key")
-        .expose_headers(["X-Request-Id", "Retry-After"])
-        .supports_credentials()
-        .max_age(3600)
 }

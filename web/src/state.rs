@@ -11,7 +11,7 @@ use persistence::{Documents, Locker, UserBookings};
 use tokio::sync::{Semaphore, watch};
 
 use crate::auth::Tokens;
-use crate::config::ServerConfig;
+use crate::config::{CorsConfig, ServerConfig};
 use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::metrics::Collector;
@@ -20,6 +20,7 @@ use crate::services::{Accounts, Assistant, Audit, Payments, Uploads};
 /// The parts that handlers, extractors and middleware share.
 pub(crate) struct AppState {
     pub(crate) server: ServerConfig,
+    pub(crate) cors: CorsConfig,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) clinic: Clinic,

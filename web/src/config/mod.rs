@@ -12,6 +12,7 @@ mod payments;
 mod secret;
 mod server;
 mod store;
+mod tls;
 mod variables;
 
 use chrono_tz::Tz;
@@ -29,6 +30,7 @@ pub use payments::{PaymentsConfig, RazorpayKeys};
 pub use secret::Secret;
 pub use server::ServerConfig;
 pub use store::{Place, StoreConfig};
+pub use tls::TlsConfig;
 
 /// All that the program is told when it starts.
 #[derive(Debug, Clone)]
@@ -72,13 +74,11 @@ impl Config {
             demo: demo_from_env(&mut env, &store.place),
             store,
         };
-        for (name, what) in [
-            ("KOKORO_NODE_ADDRESS", "clusters of several nodes come later"),
-            ("KOKORO_STATIC_DIR", "serving a frontend comes later"),
-        ] {
-            if env.text(name).is_some() {
-                env.problem(format!("{name} is set, but this version does not support it: {what}"));
-            }
+        if env.text("KOKORO_NODE_ADDRESS").is_some() {
+            env.problem(
+                "KOKORO_NODE_ADDRESS is set, but this version does not support it: clusters of several nodes come later"
+                    .to_owned(),
+            );
         }
         env.finish(config)
     }

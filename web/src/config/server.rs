@@ -1,12 +1,14 @@
 //! Where and how the server listens, and every bound that keeps one client from taking it for itself.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::limits::ASK_DEADLINE;
 use ipnet::IpNet;
 
 use super::environment::Environment;
+use super::tls::TlsConfig;
 
 /// How long an answer may take. It must leave a handler the time to ask the engine twice, which knows the outcome best.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
@@ -17,6 +19,12 @@ const _: () = assert!(ANSWER_TIMEOUT.as_millis() > 2 * ASK_DEADLINE.as_millis())
 pub struct ServerConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where `/metrics` is served instead of beside the API; port 0 takes a free one.
+    pub admin_listen: Option<SocketAddr>,
+    /// The certificate with which to speak TLS; `None`: plain HTTP.
+    pub tls: Option<TlsConfig>,
+    /// The folder of a built frontend to serve from the same origin.
+    pub static_dir: Option<PathBuf>,
     /// Threads that serve requests.
     pub workers: usize,
     /// Connections that wait to be accepted.
@@ -49,6 +57,9 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_listen: None,
+            tls: None,
+            static_dir: None,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             backlog: 1024,
             connections_max: 10_000,
@@ -67,11 +78,15 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// Reads `KOKORO_LISTEN` (default `127.0.0.1:8080`) and `TRUSTED_PROXIES` (default none).
+    /// Reads `KOKORO_LISTEN` (default `127.0.0.1:8080`), and `KOKORO_ADMIN_LISTEN`, `KOKORO_TLS_CERT` and
+    /// `KOKORO_TLS_KEY`, `KOKORO_STATIC_DIR` and `TRUSTED_PROXIES` (default none).
     pub(super) fn from_env(env: &mut Environment) -> Self {
         let defaults = Self::default();
         Self {
             listen: env.parsed("KOKORO_LISTEN", address).unwrap_or(defaults.listen),
+            admin_listen: env.parsed("KOKORO_ADMIN_LISTEN", address),
+            tls: TlsConfig::from_env(env),
+            static_dir: env.text("KOKORO_STATIC_DIR").map(PathBuf::from),
             trusted_proxies: env.list("TRUSTED_PROXIES", network),
             ..defaults
         }

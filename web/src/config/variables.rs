@@ -35,6 +35,22 @@ const VARIABLES: &[Variable] = &[
         "./data",
         "Folder of the embedded store and of the secret that was made up for it.",
     ),
+    variable(
+        "KOKORO_STATIC_DIR",
+        "none",
+        "Folder of a built single-page frontend, served at / from the same origin; paths that nothing answers get its index.html.",
+    ),
+    variable(
+        "KOKORO_ADMIN_LISTEN",
+        "none: /metrics is served beside the API",
+        "Address and port on which /metrics is served instead, without TLS; /healthz and /readyz are on both.",
+    ),
+    variable(
+        "KOKORO_TLS_CERT",
+        "none: plain HTTP",
+        "PEM file of the certificate, and those that lead to its root, to serve over TLS; read again on SIGHUP.",
+    ),
+    variable("KOKORO_TLS_KEY", "none", "PEM file of the certificate's private key; read again on SIGHUP."),
     option(
         "KOKORO_DEMO",
         "--demo",
@@ -133,7 +149,7 @@ const VARIABLES: &[Variable] = &[
 ];
 
 /// Variables of later versions: setting them is an error, and `--help` does not promise them.
-const LATER: &[&str] = &["KOKORO_NODE_ADDRESS", "KOKORO_STATIC_DIR"];
+const LATER: &[&str] = &["KOKORO_NODE_ADDRESS"];
 
 /// Whether the program reads this variable.
 pub(super) fn is_known(name: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Refusals as the document shows them: made from the errors themselves.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use actix_web::ResponseError;
 use chrono::TimeDelta;
@@ -37,6 +38,7 @@ fn errors() -> Vec<ApiError> {
         ApiError::EmailTaken(AccountKind::User),
         ApiError::InvalidCredentials,
         ApiError::TooManyAttempts { retry_after: TimeDelta::seconds(29) },
+        ApiError::TooManyRequests { retry_after: Duration::from_secs(1) },
         ApiError::Assistant(AssistantError::NotConfigured),
         ApiError::Assistant(AssistantError::Unreachable),
         ApiError::Assistant(AssistantError::TooSlow),

@@ -11,11 +11,11 @@ use utoipa::openapi::{OpenApi, RefOr, Response, SecurityRequirement};
 
 use super::problems::{self, Catalogue};
 use crate::auth::SESSION_COOKIE;
-use crate::routes::ALIASES;
+use crate::routes::{ALIASES, HEALTHZ, READYZ};
 
 const BEARER: &str = "bearer";
 const COOKIE: &str = "cookie";
-/// The tag of calls that say how the program is: they are not limited, and ask no store.
+/// The tag of calls that ask no store.
 const SERVICE: &str = "service";
 
 /// A call needs a token in one of its two places unless it says otherwise.
@@ -126,9 +126,9 @@ impl Modify for Refusals {
     fn modify(&self, document: &mut OpenApi) {
         let catalogue = Catalogue::new();
         let mut shared = BTreeMap::new();
-        for operation in operations(document) {
+        for (path, operation) in operations_with_paths(document) {
             let mut refusals = named(operation);
-            for code in by_kind(operation) {
+            for code in by_kind(path, operation) {
                 refusals.entry(catalogue.status(code)).or_default().push(code.to_owned());
             }
             for (status, codes) in refusals {
@@ -157,7 +157,7 @@ fn named(operation: &Operation) -> BTreeMap<String, Vec<String>> {
 }
 
 /// The codes that every operation of this kind can answer.
-fn by_kind(operation: &Operation) -> Vec<&'static str> {
+fn by_kind(path: &str, operation: &Operation) -> Vec<&'static str> {
     let mut codes = vec!["headers_too_large", "internal"];
     if operation.request_body.is_some() {
         codes.extend(["unsupported_media_type", "body_too_large", "body_too_slow", "invalid_json"]);
@@ -168,13 +168,22 @@ fn by_kind(operation: &Operation) -> Vec<&'static str> {
         codes.extend(["unauthenticated", "forbidden"]);
     }
     if !operation.tags.iter().flatten().any(|tag| tag == SERVICE) {
-        codes.extend(["busy", "unavailable", "outcome_unknown", "shutting_down"]);
+        codes.extend(["busy", "unavailable", "outcome_unknown"]);
+    }
+    if ![HEALTHZ, READYZ].contains(&path) {
+        codes.extend(["too_many_requests", "shutting_down"]);
     }
     codes
 }
 
 fn operations(document: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
-    document.paths.paths.values_mut().flat_map(|item| [&mut item.get, &mut item.post]).flatten()
+    operations_with_paths(document).map(|(_, operation)| operation)
+}
+
+fn operations_with_paths(document: &mut OpenApi) -> impl Iterator<Item = (&str, &mut Operation)> {
+    document.paths.paths.iter_mut().flat_map(|(path, item)| {
+        [&mut item.get, &mut item.post].into_iter().flatten().map(|operation| (path.as_str(), operation))
+    })
 }
 
 /// What is described here, not referred to.

@@ -1,10 +1,13 @@
 //! What is counted. All tests of a process share one collector: each looks at how much a number has grown, and at
 //! series that nobody else touches.
 
+use futures::future::join;
 use reqwest::Method;
 use serde_json::json;
+use web::config::{AssistantConfig, Config};
 
-use crate::harness::{Reply, TestApp, told};
+use crate::harness::{Reply, TestApp, config, told};
+use crate::ollama::Ollama;
 
 /// Every sample, as its line says it.
 struct Samples(String);
@@ -82,6 +85,23 @@ async fn log_ins_and_their_passwords_are_counted_by_how_they_ended() {
     }
     assert!(after.grown(&before, "kokoro_password_wait_seconds_count", &[]) >= 2.0);
     assert!(after.grown(&before, "kokoro_password_hash_seconds_count", &[]) >= 2.0);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn an_answer_of_the_assistant_is_counted_and_its_first_word_timed() {
+    let mut ollama = Ollama::start().await;
+    let assistant = AssistantConfig { api: Some(ollama.url.clone()), ..AssistantConfig::default() };
+    let app = TestApp::start_with(Config { assistant, ..config() }).await;
+    let ada = app.user("ada").await;
+    let before = Samples::of(&app).await;
+    let question = json!({"user_id": ada.email, "message": "How do I stay well?"});
+    let user = app.as_user(&ada);
+    let (answer, _) = join(user.post("/chat", question), ollama.answer(&["Walk", " every day."])).await;
+    assert_eq!(answer.0, 200, "{}", answer.1);
+    let after = Samples::of(&app).await;
+    assert!(after.grown(&before, "kokoro_chat_answers_total", &[("ended", "whole")]) >= 1.0);
+    assert!(after.grown(&before, "kokoro_chat_first_word_seconds_count", &[]) >= 1.0);
     app.stop().await;
 }
 

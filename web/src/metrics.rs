@@ -8,6 +8,9 @@ use std::time::Duration;
 use actix_web::http::Method;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::time::Instant;
+
+use crate::services::AssistantError;
 
 const HTTP_REQUESTS: &str = "kokoro_http_requests_total";
 const HTTP_REQUEST_SECONDS: &str = "kokoro_http_request_seconds";
@@ -17,6 +20,8 @@ const LOG_INS: &str = "kokoro_log_ins_total";
 const PASSWORDS_PENDING: &str = "kokoro_passwords_pending";
 const PASSWORD_WAIT_SECONDS: &str = "kokoro_password_wait_seconds";
 const PASSWORD_HASH_SECONDS: &str = "kokoro_password_hash_seconds";
+const CHAT_ANSWERS: &str = "kokoro_chat_answers_total";
+const CHAT_FIRST_WORD_SECONDS: &str = "kokoro_chat_first_word_seconds";
 const AUDIT_ENTRIES: &str = "kokoro_audit_entries_total";
 const AUDIT_QUEUE_DEPTH: &str = "kokoro_audit_queue_depth";
 
@@ -95,6 +100,15 @@ fn describe() {
     describe_gauge!(PASSWORDS_PENDING, "Passwords that are being hashed or wait for it");
     describe_histogram!(PASSWORD_WAIT_SECONDS, "How long passwords waited to be hashed");
     describe_histogram!(PASSWORD_HASH_SECONDS, "How long hashing a password took");
+    describe_counter!(
+        CHAT_ANSWERS,
+        "Questions put to the assistant, by how its answer ended: whole, failed, too_slow, unreachable, or abandoned \
+         by its client"
+    );
+    describe_histogram!(
+        CHAT_FIRST_WORD_SECONDS,
+        "How long the assistant took from the question to its first word"
+    );
     describe_counter!(AUDIT_ENTRIES, "Entries of the audit trail, by whether they were written or lost");
     describe_histogram!(AUDIT_QUEUE_DEPTH, "Entries of the audit trail that waited when some were written");
 }
@@ -156,6 +170,48 @@ pub(crate) fn password_waited(took: Duration) {
 /// Hashing a password took this long.
 pub(crate) fn password_hashed(took: Duration) {
     histogram!(PASSWORD_HASH_SECONDS).record(took);
+}
+
+/// An answer of the assistant, for as long as this lives.
+pub(crate) struct ChatAnswer {
+    asked: Instant,
+    heard: bool,
+    ended: &'static str,
+}
+
+impl ChatAnswer {
+    /// The model is asked.
+    pub(crate) fn begin() -> Self {
+        Self { asked: Instant::now(), heard: false, ended: "abandoned" }
+    }
+
+    /// It says something.
+    pub(crate) fn heard(&mut self) {
+        if !std::mem::replace(&mut self.heard, true) {
+            histogram!(CHAT_FIRST_WORD_SECONDS).record(self.asked.elapsed());
+        }
+    }
+
+    /// It has said everything.
+    pub(crate) const fn ended(&mut self) {
+        self.ended = "whole";
+    }
+
+    /// It says no more.
+    pub(crate) const fn broke_off(&mut self, error: AssistantError) {
+        self.ended = match error {
+            AssistantError::NotConfigured => "not_configured",
+            AssistantError::Unreachable => "unreachable",
+            AssistantError::TooSlow => "too_slow",
+            AssistantError::Failed => "failed",
+        };
+    }
+}
+
+impl Drop for ChatAnswer {
+    fn drop(&mut self) {
+        counter!(CHAT_ANSWERS, "ended" => self.ended).increment(1);
+    }
 }
 
 /// So many entries of the audit trail waited.

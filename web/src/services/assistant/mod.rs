@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::AssistantConfig;
 use crate::error::ApiError;
+use crate::metrics::ChatAnswer;
 use ollama::{Answer, Ollama};
 
 use prompt::Language;
@@ -78,6 +79,7 @@ pub(crate) struct Reply {
     chats: Chats,
     clock: Arc<dyn Clock>,
     place: OwnedSemaphorePermit,
+    watched: ChatAnswer,
 }
 
 impl Question {
@@ -128,9 +130,11 @@ impl Assistant {
             Asker::Visitor => Vec::new(),
             Asker::User(user) => self.chats.last(user, EXCHANGES_REMEMBERED).await?,
         };
-        let answer = ollama.ask(&prompt::messages(&history, &question)).await?;
+        let mut watched = ChatAnswer::begin();
+        let answer = ollama.ask(&prompt::messages(&history, &question)).await;
+        let answer = answer.inspect_err(|error| watched.broke_off(*error))?;
         let (chats, clock) = (self.chats.clone(), Arc::clone(&self.clock));
-        Ok(Reply { answer, asker, question, chats, clock, place })
+        Ok(Reply { answer, asker, question, chats, clock, place, watched })
     }
 
     /// A user's last exchanges, the oldest of them first.
@@ -149,7 +153,13 @@ impl Assistant {
 impl Reply {
     /// What the model says next; `None` when it has said everything.
     pub(crate) async fn next(&mut self) -> Result<Option<String>, AssistantError> {
-        self.answer.next().await
+        let piece = self.answer.next().await;
+        match &piece {
+            Ok(Some(_)) => self.watched.heard(),
+            Ok(None) => self.watched.ended(),
+            Err(error) => self.watched.broke_off(*error),
+        }
+        piece
     }
 
     /// Waits for the whole answer and keeps it.
@@ -161,7 +171,7 @@ impl Reply {
     /// Adds the exchange to the user's history and gives the whole answer. A person who has waited for it is told it also
     /// when it cannot be stored.
     pub(crate) async fn keep(self) -> String {
-        let Self { answer, asker, question, chats, clock, place } = self;
+        let Self { answer, asker, question, chats, clock, place, .. } = self;
         // The model is free for the next question.
         drop(place);
         let text = answer.into_text();

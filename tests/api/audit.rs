@@ -2,10 +2,11 @@
 
 use chrono::TimeDelta;
 use persistence::{AccountKind, AuditParty, Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
+use reqwest::Method;
 use serde_json::{Value, json};
 use web::config::{Config, Place, Secret, StoreConfig};
 
-use crate::harness::{TestApp, TestUser, config, told};
+use crate::harness::{Reply, TestApp, TestUser, config, told};
 
 const TUESDAY: &str = "2026-11-24";
 
@@ -115,6 +116,77 @@ async fn a_client_that_asks_again_and_again_leaves_one_entry_an_hour_for_each_pa
     app.clock.advance(TimeDelta::hours(1));
     assert_eq!(app.as_user(&asha).fetch_bookings("doctor", 7).await.0, 200);
     assert_eq!((reads(&ada).await, reads(&bob).await), (3, 2));
+    app.stop().await;
+}
+
+fn upload(user: &TestUser, names: &[&str]) -> Value {
+    let file = |name: &&str| json!({"filename": name, "content": "aGVsbG8=", "metadata": {}});
+    json!({"email": user.email, "files": names.iter().map(file).collect::<Vec<_>>()})
+}
+
+#[actix_web::test]
+async fn an_owner_of_files_and_chats_sees_who_touched_them() {
+    let app = TestApp::start().await;
+    let ada = app.user("ada").await;
+    let user = app.as_user(&ada);
+    let file = json!({"email": ada.email, "filename": "scan.png"});
+    let gone = json!({"email": ada.email, "filename": "gone.png"});
+    for (path, body, status) in [
+        ("/medilocker/upload", upload(&ada, &["scan.png", "note.txt"]), 200),
+        ("/medilocker/upload", upload(&ada, &["new.txt", "scan.png"]), 409),
+        ("/medilocker/fetch", json!({"email": ada.email}), 200),
+        ("/medilocker/download", file.clone(), 200),
+        ("/medilocker/download", gone.clone(), 404),
+        ("/medilocker/delete", file, 200),
+        ("/medilocker/delete", gone, 404),
+    ] {
+        app.clock.advance(TimeDelta::milliseconds(1));
+        assert_eq!(user.post(path, body).await.0, status, "{path}");
+    }
+    app.clock.advance(TimeDelta::milliseconds(1));
+    let history = app.request(Method::GET, &format!("/chat/history/{}", ada.email)).bearer_auth(&ada.token);
+    assert_eq!(Reply::of(history).await.status, 200);
+
+    let entries = trail(&app, &ada).await;
+    let mut told: Vec<_> = entries.iter().map(|entry| (&entry["action"], &entry["subject"])).collect();
+    // The two files of one upload have one time.
+    told[4..].sort_by_key(|(_, subject)| subject.to_string());
+    let scan = json!({"filename": "scan.png"});
+    let note = json!({"filename": "note.txt"});
+    assert_eq!(
+        told,
+        [
+            (&json!("chat_read"), &json!({})),
+            (&json!("file_deleted"), &scan),
+            (&json!("file_downloaded"), &scan),
+            (&json!("files_listed"), &json!({})),
+            (&json!("file_uploaded"), &note),
+            (&json!("file_uploaded"), &scan),
+        ]
+    );
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn without_an_entry_there_is_no_access_and_what_was_changed_is_told_as_soon_as_it_can_be() {
+    let app = TestApp::start().await;
+    let ada = app.user("ada").await;
+    let user = app.as_user(&ada);
+    assert_eq!(user.post("/medilocker/upload", upload(&ada, &["scan.png"])).await.0, 200);
+    app.dynamo().client().delete_table().table_name("KokoroAudit").send().await.unwrap();
+    let file = json!({"email": ada.email, "filename": "scan.png"});
+    for (path, body) in
+        [("/medilocker/fetch", json!({"email": ada.email})), ("/medilocker/download", file.clone())]
+    {
+        let (status, body) = user.post(path, body).await;
+        assert_eq!((status, body["code"].as_str()), (500, Some("internal")), "{path}: {body}");
+        assert!(!body.to_string().contains("scan"), "{body}");
+    }
+    assert_eq!(told(user.post("/medilocker/delete", file).await), (503, "outcome_unknown".to_owned()));
+
+    app.dynamo().create_missing_tables().await.unwrap();
+    let deleted = async { actions(&trail(&app, &ada).await) };
+    assert_eq!(deleted.await, ["ada@example.com file_deleted"]);
     app.stop().await;
 }
 

@@ -20,6 +20,7 @@ const LOG_INS: &str = "kokoro_log_ins_total";
 const PASSWORDS_PENDING: &str = "kokoro_passwords_pending";
 const PASSWORD_WAIT_SECONDS: &str = "kokoro_password_wait_seconds";
 const PASSWORD_HASH_SECONDS: &str = "kokoro_password_hash_seconds";
+const UPLOADS_ACTIVE: &str = "kokoro_uploads_active";
 const CHAT_ANSWERS: &str = "kokoro_chat_answers_total";
 const CHAT_FIRST_WORD_SECONDS: &str = "kokoro_chat_first_word_seconds";
 const AUDIT_ENTRIES: &str = "kokoro_audit_entries_total";
@@ -100,6 +101,7 @@ fn describe() {
     describe_gauge!(PASSWORDS_PENDING, "Passwords that are being hashed or wait for it");
     describe_histogram!(PASSWORD_WAIT_SECONDS, "How long passwords waited to be hashed");
     describe_histogram!(PASSWORD_HASH_SECONDS, "How long hashing a password took");
+    describe_gauge!(UPLOADS_ACTIVE, "Uploads of files that are under way");
     describe_counter!(
         CHAT_ANSWERS,
         "Questions put to the assistant, by how its answer ended: whole, failed, too_slow, unreachable, or abandoned \
@@ -170,6 +172,22 @@ pub(crate) fn password_waited(took: Duration) {
 /// Hashing a password took this long.
 pub(crate) fn password_hashed(took: Duration) {
     histogram!(PASSWORD_HASH_SECONDS).record(took);
+}
+
+/// An upload under way, for as long as this lives.
+pub(crate) struct ActiveUpload(());
+
+impl ActiveUpload {
+    pub(crate) fn begin() -> Self {
+        gauge!(UPLOADS_ACTIVE).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for ActiveUpload {
+    fn drop(&mut self) {
+        gauge!(UPLOADS_ACTIVE).decrement(1.0);
+    }
 }
 
 /// An answer of the assistant, for as long as this lives.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Payload};
 use chrono::SecondsFormat;
-use persistence::StoredFile;
+use persistence::{AuditAction, StoredFile};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,7 +13,9 @@ use crate::auth::Caller;
 use crate::error::{ApiError, FileRefusal};
 use crate::json::JsonBody;
 use crate::openapi::fields;
+use crate::services::{Actor, Deed};
 use crate::state::AppState;
+use crate::telemetry::RequestId;
 
 /// Described here, but read as it arrives: it may be longer than the memory.
 #[derive(ToSchema)]
@@ -123,13 +125,15 @@ impl From<StoredFile> for File {
 pub(crate) async fn upload(
     app: Data<AppState>,
     request: HttpRequest,
+    request_id: RequestId,
     caller: Caller,
     payload: Payload,
 ) -> Result<Json<Uploaded>, ApiError> {
     let user = caller.user()?;
     let received = app.uploads.receive(&request, payload, user).await?;
     caller.acts_for(received.raw_email())?;
-    received.parse()?.store(app.clone(), user.clone()).await?;
+    let actor = Actor::new(&caller, request_id);
+    received.parse()?.store(app.clone(), actor, caller).await?;
     Ok(Json(Uploaded { message: "Files uploaded successfully" }))
 }
 
@@ -138,6 +142,7 @@ pub(crate) async fn upload(
     responses((status = 200, body = Files)))]
 pub(crate) async fn fetch(
     app: Data<AppState>,
+    request_id: RequestId,
     caller: Caller,
     body: JsonBody,
 ) -> Result<Json<Files>, ApiError> {
@@ -145,6 +150,8 @@ pub(crate) async fn fetch(
     caller.acts_for(body.raw("email"))?;
     let _: LockerRequest = body.parse()?;
     let files = app.locker.list(user.as_str(), app.now()).await?;
+    let listed = Deed::own(AuditAction::FilesListed, &caller);
+    app.audit.record(&Actor::new(&caller, request_id), [listed]).await?;
     Ok(Json(Files {
         message: files.is_empty().then_some("No files found"),
         files: files.into_iter().map(File::from).collect(),
@@ -156,6 +163,7 @@ pub(crate) async fn fetch(
     responses((status = 200, body = Download), (status = 404, description = "file_not_found")))]
 pub(crate) async fn download(
     app: Data<AppState>,
+    request_id: RequestId,
     caller: Caller,
     body: JsonBody,
 ) -> Result<Json<Download>, ApiError> {
@@ -163,7 +171,10 @@ pub(crate) async fn download(
     caller.acts_for(body.raw("email"))?;
     let FileRequest { filename, .. } = body.parse()?;
     let url = app.locker.download_url(user.as_str(), &filename, app.now()).await?;
-    Ok(Json(Download { download_url: url.ok_or(ApiError::File(FileRefusal::NotFound))? }))
+    let download_url = url.ok_or(ApiError::File(FileRefusal::NotFound))?;
+    let given = Deed::own_file(AuditAction::FileDownloaded, &caller, &filename);
+    app.audit.record(&Actor::new(&caller, request_id), [given]).await?;
+    Ok(Json(Download { download_url }))
 }
 
 /// Deletes one of the caller's files.
@@ -171,16 +182,18 @@ pub(crate) async fn download(
     responses((status = 200, body = Deleted), (status = 404, description = "file_not_found")))]
 pub(crate) async fn delete(
     app: Data<AppState>,
+    request_id: RequestId,
     caller: Caller,
     body: JsonBody,
 ) -> Result<Json<Deleted>, ApiError> {
     let user = caller.user()?;
     caller.acts_for(body.raw("email"))?;
     let FileRequest { filename, .. } = body.parse()?;
-    let was_there = app.locker.delete(user.as_str(), &filename, app.now()).await?;
-    if was_there {
-        Ok(Json(Deleted { message: "File deleted successfully" }))
-    } else {
-        Err(ApiError::File(FileRefusal::NotFound))
-    }
+    let deleted = async {
+        let was_there = app.locker.delete(user.as_str(), &filename, app.now()).await?;
+        was_there.then_some(()).ok_or(ApiError::File(FileRefusal::NotFound))
+    };
+    let deed = Deed::own_file(AuditAction::FileDeleted, &caller, &filename);
+    app.audit.change(&Actor::new(&caller, request_id), [deed], deleted).await?;
+    Ok(Json(Deleted { message: "File deleted successfully" }))
 }

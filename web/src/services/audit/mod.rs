@@ -1,8 +1,9 @@
-//! The audit trail: who read, changed or deleted whose records. Where an answer gives access to a medical file or a
-//! chat, its entry is written first ([`Audit::record`]): no entry, no access. Bookings must stay fast, so theirs wait
-//! in memory and are written together a moment later. A place for the entry is taken before anything is done
-//! ([`Audit::on_record`]), so that it cannot fail afterwards, and a request that ends without a word, because its client
-//! hung up, still leaves its entry. What a killed process loses is what waited at that moment; a stop writes it all.
+//! The audit trail: who read, changed or deleted whose records. Where an answer gives access to medical files or a chat,
+//! its entry is written first ([`Audit::record`]): no entry, no access. For a change, a place for the entry is taken
+//! before anything is done, so that it cannot fail afterwards; a request that ends without a word, because its client hung
+//! up, still leaves its entry, which says that nobody knows. Bookings must stay fast, so theirs wait in memory and are
+//! written together a moment later ([`Audit::on_record`]); a change to a file is answered when its entry is written
+//! ([`Audit::change`]). What a killed process loses is what waited at that moment; a stop writes it all.
 
 mod readings;
 #[cfg(test)]
@@ -67,10 +68,10 @@ pub(crate) struct Deed {
     pub(crate) subject: AuditSubject,
 }
 
-/// An entry with a place in the queue, waiting for what it is about to happen. Dropped, it says that nobody knows.
-struct Expected {
-    entry: Option<AuditEntry>,
-    place: Option<mpsc::OwnedPermit<Waiting>>,
+/// Entries with places in the queue, waiting for what they are about to happen. Dropped, they say that nobody knows.
+struct Expected<'a> {
+    entries: Vec<AuditEntry>,
+    places: mpsc::PermitIterator<'a, Waiting>,
 }
 
 enum Waiting {
@@ -113,23 +114,54 @@ impl Audit {
         deed: Deed,
         asked: impl Future<Output = Result<(DoctorId, Answer), EngineError>>,
     ) -> Result<(DoctorId, Answer), ApiError> {
-        let expected = self.expect(by, deed).await?;
+        let mut expected = self.expect(by, [deed]).await?;
         let answer = asked.await;
         match &answer {
-            Ok((doctor, _)) => expected.happened(doctor),
+            Ok((doctor, _)) => {
+                expected.spell(doctor);
+                expected.happened();
+            }
             Err(EngineError::OutcomeUnknown) => drop(expected),
             Err(EngineError::Rejected(_) | EngineError::Busy | EngineError::Unavailable) => {
-                expected.did_not_happen()
+                expected.did_not_happen();
             }
         }
         Ok(answer?)
     }
 
-    /// Takes a place for an entry; refused as busy when none gets free.
-    async fn expect(&self, by: &Actor, deed: Deed) -> Result<Expected, ApiError> {
-        let place = tokio::time::timeout(PLACE_WITHIN, self.queue.clone().reserve_owned()).await;
-        let place = place.map_err(|_| ApiError::Busy)?.map_err(ApiError::internal)?;
-        Ok(Expected { entry: Some(self.entry(by, deed)), place: Some(place) })
+    /// Has files changed by `change`, and returns when the entries about it are written.
+    pub(crate) async fn change<T>(
+        &self,
+        by: &Actor,
+        deeds: impl IntoIterator<Item = Deed>,
+        change: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let expected = self.expect(by, deeds).await?;
+        let changed = change.await;
+        match &changed {
+            Ok(_) => expected.happened(),
+            Err(ApiError::File(_) | ApiError::InvalidValue(_)) => {
+                expected.did_not_happen();
+                return changed;
+            }
+            // The store may have done it, or a part of it.
+            Err(_) => drop(expected),
+        }
+        let written = tokio::time::timeout(FLUSH_WITHIN, self.flush()).await;
+        written.map_err(|_| ApiError::OutcomeUnknown)?;
+        changed
+    }
+
+    /// Takes a place for each entry; refused as busy when they do not get free.
+    async fn expect(
+        &self,
+        by: &Actor,
+        deeds: impl IntoIterator<Item = Deed>,
+    ) -> Result<Expected<'_>, ApiError> {
+        let entries: Vec<_> = deeds.into_iter().map(|deed| self.entry(by, deed)).collect();
+        let places = tokio::time::timeout(PLACE_WITHIN, self.queue.reserve_many(entries.len())).await;
+        let places = places.map_err(|_| ApiError::Busy)?.map_err(ApiError::internal)?;
+        Ok(Expected { entries, places })
     }
 
     /// Queues an entry for each of these owners, to whose bookings an answer is about to give access. Those whose entry
@@ -223,32 +255,36 @@ impl Deed {
     }
 }
 
-impl Expected {
-    /// It was done, by the doctor of this spelling.
-    fn happened(mut self, doctor: &DoctorId) {
-        if let Some(AuditEntry { subject: AuditSubject::Seat { doctor_id, .. }, .. }) = &mut self.entry {
-            doctor.as_str().clone_into(doctor_id);
+impl Expected<'_> {
+    /// The doctor was found under this spelling.
+    fn spell(&mut self, doctor: &DoctorId) {
+        for entry in &mut self.entries {
+            if let AuditSubject::Seat { doctor_id, .. } = &mut entry.subject {
+                doctor.as_str().clone_into(doctor_id);
+            }
         }
+    }
+
+    /// It was done.
+    fn happened(mut self) {
         self.send();
     }
 
     /// It was not done: there is nothing to tell.
     fn did_not_happen(mut self) {
-        self.entry = None;
+        self.entries.clear();
     }
 
     fn send(&mut self) {
-        if let (Some(entry), Some(place)) = (self.entry.take(), self.place.take()) {
+        for (entry, place) in self.entries.drain(..).zip(&mut self.places) {
             place.send(Waiting::Entry(entry));
         }
     }
 }
 
-impl Drop for Expected {
+impl Drop for Expected<'_> {
     fn drop(&mut self) {
-        if let Some(entry) = &mut self.entry {
-            entry.outcome = AuditOutcome::Unknown;
-        }
+        self.entries.iter_mut().for_each(|entry| entry.outcome = AuditOutcome::Unknown);
         self.send();
     }
 }

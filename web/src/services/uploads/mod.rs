@@ -14,12 +14,14 @@ use std::{fs, io};
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Payload};
 use engine::UserId;
-use persistence::NewFile;
+use persistence::{AuditAction, NewFile};
 
+use crate::auth::Caller;
 use crate::body::BodyLimit;
 use crate::config::Place;
 use crate::error::ApiError;
 use crate::json;
+use crate::services::{Actor, Deed};
 use crate::state::AppState;
 use document::Document;
 use places::{Places, Taken};
@@ -117,14 +119,18 @@ impl Received {
 }
 
 impl Upload {
-    /// Stores the files in the user's locker, all or none. It goes on when the caller hangs up.
-    pub(crate) async fn store(self, app: Data<AppState>, user: UserId) -> Result<(), ApiError> {
+    /// Stores the files in the caller's locker, all or none. It goes on when the caller hangs up.
+    pub(crate) async fn store(self, app: Data<AppState>, by: Actor, caller: Caller) -> Result<(), ApiError> {
         let storing = actix_web::rt::spawn(async move {
             let Self { files, place } = self;
-            let stored = app.locker.upload(user.as_str(), files, app.now()).await;
+            let deed =
+                |file: &NewFile| Deed::own_file(AuditAction::FileUploaded, &caller, file.name.as_str());
+            let deeds: Vec<Deed> = files.iter().map(deed).collect();
+            let upload = app.locker.upload(caller.address(), files, app.now());
+            let stored = app.audit.change(&by, deeds, async { Ok(upload.await?) }).await;
             drop(place);
             stored
         });
-        Ok(storing.await.map_err(ApiError::internal)??)
+        storing.await.map_err(ApiError::internal)?
     }
 }

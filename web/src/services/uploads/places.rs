@@ -7,6 +7,7 @@ use engine::UserId;
 
 use super::{AT_ONCE, OF_ONE_USER};
 use crate::error::ApiError;
+use crate::metrics::ActiveUpload;
 
 /// How many uploads each user has under way.
 #[derive(Default)]
@@ -18,6 +19,7 @@ type UnderWay = HashMap<UserId, usize>;
 pub(super) struct Taken {
     user: UserId,
     places: Arc<Mutex<UnderWay>>,
+    _counted: ActiveUpload,
 }
 
 impl Places {
@@ -29,7 +31,7 @@ impl Places {
             return Err(ApiError::Busy);
         }
         under_way.insert(user.clone(), own + 1);
-        Ok(Taken { user: user.clone(), places: Arc::clone(&self.0) })
+        Ok(Taken { user: user.clone(), places: Arc::clone(&self.0), _counted: ActiveUpload::begin() })
     }
 }
 

@@ -1,21 +1,23 @@
-//! All that knows AWS: DynamoDB's tables, keys, items and conditions, and the embedded server of the default
-//! run.
+//! All that knows AWS: DynamoDB's tables, keys, items and conditions, S3's objects, and the embedded servers of the
+//! default run.
 //!
 //! [`Dynamo`] is the way in. `dynamo.bookings()` and `dynamo.fences()` implement the engine's traits;
 //! accounts and lists of bookings are concrete handles that `web` calls. [`tables`] defines every table as
-//! data and makes those that are missing. [`EmbeddedDynamo`] is a DynamoDB-compatible server in this process,
-//! so that the default run, the tests and production differ only in an [`Endpoint`].
+//! data and makes those that are missing. [`S3`] leads to patients' files ([`Locker`]) and doctors' [`Documents`].
+//! [`EmbeddedDynamo`] and [`EmbeddedS3`] are compatible servers in this process, so that the default run, the tests
+//! and production differ only in an [`Endpoint`].
 //!
 //! This crate translates; it decides nothing. What a booking may be, what is retried and what a failure means
 //! to a caller are the engine's and `web`'s business. It retries reads by itself, commits and claims never.
 //!
 //! Nothing here logs an address or an identifier: a row that cannot be read is reported by its table and what
-//! is wrong with it. Beware of others: at level TRACE the SDK and `dynoxide` log whole requests.
+//! is wrong with it. Beware of others: at level TRACE the SDK and `dynoxide`, at DEBUG `s3s`, log whole requests.
 
 mod aws;
 mod data_folder;
 mod dynamo;
 mod embedded;
+mod pieces;
 mod s3;
 pub mod tables;
 

@@ -49,17 +49,20 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Whose events never say more than this, whatever the filter: below it they quote whole requests, with all that is
 /// in them, or report as remarkable what is part of the plan.
-const QUIET: [&str; 10] = [
+const QUIET: [&str; 13] = [
     "actix_http=info",
     "actix_server=warn",
     "aws_config=warn",
     "aws_runtime=warn",
     "aws_sdk_dynamodb=warn",
+    "aws_sdk_s3=warn",
+    "aws_sigv4=warn",
     "aws_smithy_runtime=warn",
     "dynoxide=error",
     "hyper_util=info",
     "reqwest=info",
     "rustls=info",
+    "s3s=off",
 ];
 
 /// How a line of the log is written.

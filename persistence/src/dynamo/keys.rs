@@ -100,6 +100,11 @@ pub(super) fn fence_partition(range: RangeId) -> String {
     format!("range{SEPARATOR}{:02}", range.index())
 }
 
+/// `upload#owner`: the journal of an owner's uploads.
+pub(super) fn uploads_partition(owner: &str) -> String {
+    format!("upload{SEPARATOR}{owner}")
+}
+
 /// The range that a fence item is about.
 pub(super) fn parse_fence_partition(partition: &str) -> Option<RangeId> {
     let (kind, index) = partition.split_once(SEPARATOR)?;

@@ -13,6 +13,7 @@ mod items;
 pub(crate) mod keys;
 mod payments;
 mod transact;
+mod uploads;
 mod user_bookings;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use chats::{Chats, Exchange};
 pub(crate) use error::request_failure;
 pub use fences::DynamoFences;
 pub use payments::{PaymentRow, Payments, StoredPayment};
+pub(crate) use uploads::{Entry, Journal, Uploads};
 pub use user_bookings::{BookingRow, LISTED_DATES_MAX, UserBookings};
 
 use crate::tables::TableNames;
@@ -84,6 +86,11 @@ impl Dynamo {
     /// Payments and payment links.
     pub fn payments(&self) -> Payments {
         Payments::new(self.clone())
+    }
+
+    /// The journals of uploads under way, for the locker.
+    pub(crate) fn uploads(&self) -> Uploads {
+        Uploads::new(self.clone())
     }
 
     /// What the tables are called.

@@ -2,7 +2,9 @@
 //! own. To the rest of the program they differ from AWS only in their [`crate::Endpoint`].
 
 mod dynamo;
+mod objects;
 mod s3;
+mod s3_calls;
 
 use std::io;
 

@@ -3,8 +3,6 @@
 //! Who may call is decided by signatures alone: the secret is made up by us, so a browser gets in only with a URL that
 //! we have signed.
 
-use std::fs;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,10 +13,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use s3s::auth::SimpleAuth;
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 
+use super::objects::Objects;
+use super::s3_calls::Calls;
 use super::{EmbeddedError, Where, stopped};
 use crate::aws::{AccessKeys, Endpoint};
 use crate::data_folder::{DataFolder, fresh_secret, make_private};
@@ -33,6 +34,8 @@ const KEY_ID: &str = "kokoro";
 const CONNECTIONS_MAX: usize = 256;
 /// How long a connection may take to send a request's head, and may idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest body, in bytes, that is taken into memory whole.
+const BODY_IN_MEMORY_MAX: usize = 16 * 1024;
 /// Threads that read, write and flush files.
 const FILE_THREADS: usize = 16;
 /// How long running requests may take once the server is to stop.
@@ -69,13 +72,13 @@ impl EmbeddedS3 {
                 (folder.path().to_owned(), fresh_secret(), Kept::Scratch { _folder: folder })
             }
         };
-        let files = s3s_fs::FileSystem::new(fs::canonicalize(root)?)
-            .map_err(|error| io::Error::other(format!("{error:?}")))?;
+        let objects = Objects::open(&root)?;
         let listener = TcpListener::bind(listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into()))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let keys = AccessKeys { id: KEY_ID.to_owned(), secret };
-        let mut service = S3ServiceBuilder::new(files);
+        let mut service = S3ServiceBuilder::new(Calls::new(objects));
+        service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(bounds()))));
         service.set_auth(SimpleAuth::from_single(keys.id.clone(), keys.secret.clone()));
         let service = service.build();
         let (stop, stopping) = watch::channel(false);
@@ -89,9 +92,13 @@ impl EmbeddedS3 {
         Ok(Self { address, keys, stop, thread: Some(thread), _kept: kept })
     }
 
-    /// Where and with which keys it is reached.
+    /// Where and with which keys a program on this machine reaches it.
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint::With { address: format!("http://{}", self.address), keys: self.keys.clone() }
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        Endpoint::With { address: format!("http://{address}"), keys: self.keys.clone() }
     }
 
     /// Stops accepting and lets running requests finish for a few seconds. Blocks meanwhile.
@@ -107,6 +114,17 @@ impl Drop for EmbeddedS3 {
             tracing::error!("the thread of the embedded S3 died");
         }
     }
+}
+
+/// What is taken into memory before a signature is checked: no call of ours sends a document or a form.
+fn bounds() -> S3Config {
+    let mut config = S3Config::default();
+    config.xml_max_body_size = BODY_IN_MEMORY_MAX;
+    config.form_max_field_size = BODY_IN_MEMORY_MAX;
+    config.form_max_fields_size = BODY_IN_MEMORY_MAX;
+    config.form_max_parts = 1;
+    config.post_object_max_file_size = 0;
+    config
 }
 
 /// Serves until told to stop, and then for [`DRAIN`] at most.

@@ -5,6 +5,7 @@ use std::error::Error;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use engine::store::LoadError;
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +36,16 @@ pub enum UploadError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] FilesError),
+}
+
+/// The journal failed, which is kept in DynamoDB.
+impl From<LoadError> for FilesError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Unavailable(text) => Self::Unavailable(text),
+            LoadError::Refused(text) => Self::Refused(text),
+        }
+    }
 }
 
 /// Shorthand: `.map_err(files_error)`.

@@ -36,7 +36,7 @@ pub struct S3 {
 impl S3 {
     /// Patients' files; `dynamo` keeps the journal of uploads under way.
     pub fn locker(&self, dynamo: &Dynamo) -> Locker {
-        Locker::new(self.clone(), dynamo.clone())
+        Locker::new(self.clone(), dynamo)
     }
 
     /// Doctors' documents.

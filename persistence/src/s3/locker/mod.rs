@@ -1,30 +1,39 @@
 //! Patients' files: `{email}/{filename}` in the medilocker bucket.
 
-mod body;
 mod metadata;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
-use aws_sdk_s3::error::ProvideErrorMetadata;
-use aws_sdk_s3::operation::head_object::HeadObjectError;
-use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::operation::head_object::{HeadObjectError, HeadObjectOutput};
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::EncodingType;
 use chrono::{DateTime, Utc};
-use engine::chance::{Chance, SystemChance};
-use futures::{StreamExt, TryStreamExt, future, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use percent_encoding::percent_decode_str;
+use tokio::sync::Mutex;
 
-use super::error::{FilesError, UploadError, files_error, status};
+use self::upload::{UnderWay, upload_of};
+use super::error::{FilesError, files_error};
 use super::file_name::FileName;
 use super::{S3, link};
-use crate::dynamo::Dynamo;
+use crate::dynamo::{Dynamo, Uploads};
+use crate::pieces::Pieces;
 
 /// Files of one owner that are listed; more are an error.
 const LISTED_MAX: usize = 10_000;
+/// The longest key (S3 user guide, "Naming Amazon S3 objects").
+const KEY_BYTES_MAX: usize = 1024;
 /// Files of one list that are looked at at once.
 const LOOKS_AT_ONCE: usize = 16;
+/// How often a list is begun anew because an upload began meanwhile.
+const LOOKS_MAX: usize = 16;
+/// Locks that all owners share.
+const LOCKS: usize = 64;
 
 /// A file to store.
 pub struct NewFile {
@@ -63,66 +72,47 @@ impl fmt::Debug for StoredFile {
     }
 }
 
-/// Patients' files.
+/// Patients' files. A process must have one only, clones aside: what another has under way it takes for dead.
 #[derive(Debug, Clone)]
 pub struct Locker {
     s3: S3,
-    _dynamo: Dynamo,
+    uploads: Uploads,
+    under_way: Arc<UnderWay>,
+    beginning: Arc<Locks>,
+    cleaning: Arc<Locks>,
+    deleting: Arc<Locks>,
 }
 
-impl Locker {
-    pub(super) const fn new(s3: S3, dynamo: Dynamo) -> Self {
-        Self { s3, _dynamo: dynamo }
-    }
+/// Which of an owner's files are looked at.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    All,
+    /// The one under this key.
+    Only(&'a str),
+}
 
-    /// Stores all of these files or none.
-    pub async fn upload(
-        &self,
-        owner: &str,
-        mut files: Vec<NewFile>,
-        _now: DateTime<Utc>,
-    ) -> Result<(), UploadError> {
-        let prefix = prefix(owner)?;
-        files.sort_by(|one, other| one.name.cmp(&other.name));
-        if files.windows(2).any(|pair| pair[0].name == pair[1].name) {
-            return Err(UploadError::NameTaken);
+/// Locks by owner; a few owners share one.
+#[derive(Debug)]
+struct Locks(Vec<Mutex<()>>);
+
+impl Locker {
+    pub(super) fn new(s3: S3, dynamo: &Dynamo) -> Self {
+        let locks = || Arc::new(Locks(std::iter::repeat_with(Mutex::default).take(LOCKS).collect()));
+        Self {
+            s3,
+            uploads: dynamo.uploads(),
+            under_way: Arc::default(),
+            beginning: locks(),
+            cleaning: locks(),
+            deleting: locks(),
         }
-        let upload = format!("{:032x}", SystemChance.bits());
-        for file in files {
-            let metadata = metadata::encode(&file.metadata, &upload).ok_or(UploadError::MetadataTooLarge)?;
-            let put = self
-                .s3
-                .client
-                .put_object()
-                .bucket(&self.s3.buckets.medilocker)
-                .key(format!("{prefix}{}", file.name.as_str()))
-                .set_metadata(Some(metadata))
-                .if_none_match("*")
-                .body(body::of_file(file.content, file.size));
-            if let Err(error) = put.send().await {
-                return Err(match (status(&error), error.code()) {
-                    (Some(412), _) => UploadError::NameTaken,
-                    (_, Some("KeyTooLongError")) => UploadError::NameTooLong,
-                    (_, Some("MetadataTooLarge")) => UploadError::MetadataTooLarge,
-                    _ => files_error(error).into(),
-                });
-            }
-        }
-        Ok(())
     }
 
     /// All files of `owner`, in the order of their names.
-    pub async fn list(&self, owner: &str, _now: DateTime<Utc>) -> Result<Vec<StoredFile>, FilesError> {
+    pub async fn list(&self, owner: &str, now: DateTime<Utc>) -> Result<Vec<StoredFile>, FilesError> {
         let prefix = prefix(owner)?;
-        let keys = self.keys(&prefix).await?;
-        let looks = keys.into_iter().map(|key| async { Ok((self.look(&key).await?, key)) });
-        let files = stream::iter(looks).buffered(LOOKS_AT_ONCE);
-        // A file that went in between is not listed.
-        let files = files.try_filter_map(|(head, key)| {
-            let name = key[prefix.len()..].to_owned();
-            future::ready(Ok(head.map(|head| stored_file(name, head))))
-        });
-        files.try_collect().await
+        let visible = self.visible(owner, now, Wanted::All).await?;
+        Ok(visible.into_iter().map(|(key, head)| stored_file(key[prefix.len()..].to_owned(), head)).collect())
     }
 
     /// A URL under which the file can be fetched for an hour.
@@ -133,7 +123,7 @@ impl Locker {
         now: DateTime<Utc>,
     ) -> Result<Option<String>, FilesError> {
         let key = format!("{}{name}", prefix(owner)?);
-        if self.look(&key).await?.is_none() {
+        if self.visible(owner, now, Wanted::Only(&key)).await?.is_empty() {
             return Ok(None);
         }
         let download = self
@@ -147,14 +137,46 @@ impl Locker {
     }
 
     /// Deletes a file; says whether there was one.
-    pub async fn delete(&self, owner: &str, name: &str, _now: DateTime<Utc>) -> Result<bool, FilesError> {
+    pub async fn delete(&self, owner: &str, name: &str, now: DateTime<Utc>) -> Result<bool, FilesError> {
         let key = format!("{}{name}", prefix(owner)?);
-        if self.look(&key).await?.is_none() {
+        // Of two deletions at once, the later might hit a file that was stored after the earlier.
+        let _turn = self.deleting.of(owner).lock().await;
+        if self.visible(owner, now, Wanted::Only(&key)).await?.is_empty() {
             return Ok(false);
         }
-        let request = self.s3.client.delete_object().bucket(&self.s3.buckets.medilocker).key(key);
-        request.send().await.map_err(files_error)?;
+        self.remove(&key).await?;
         Ok(true)
+    }
+
+    /// Those of the wanted objects that are there and belong to no upload under way, with their keys. No upload begins
+    /// between the first look and the last: what is seen of any upload is all of it.
+    async fn visible(
+        &self,
+        owner: &str,
+        now: DateTime<Utc>,
+        wanted: Wanted<'_>,
+    ) -> Result<Vec<(String, HeadObjectOutput)>, FilesError> {
+        for _ in 0..LOOKS_MAX {
+            let before = self.clean(owner, now).await?;
+            let keys = match wanted {
+                Wanted::All => self.keys(&prefix(owner)?).await?,
+                // What S3 could not even be asked for is not there.
+                Wanted::Only(key) if key.len() > KEY_BYTES_MAX => Vec::new(),
+                Wanted::Only(key) => vec![key.to_owned()],
+            };
+            let looks = stream::iter(keys.into_iter().map(|key| self.look_under(key)));
+            let found: Vec<_> = looks.buffered(LOOKS_AT_ONCE).try_collect().await?;
+            if self.uploads.read(owner).await?.version != before.version {
+                continue;
+            }
+            let is_whole = |head: &HeadObjectOutput| {
+                upload_of(head.metadata()).is_none_or(|upload| !before.uploads.contains_key(&upload))
+            };
+            // A file that went in between is not there.
+            let found = found.into_iter().filter_map(|(key, head)| Some((key, head?)));
+            return Ok(found.filter(|(_, head)| is_whole(head)).collect());
+        }
+        Err(FilesError::Unavailable("uploads of this owner follow one another too fast".to_owned()))
     }
 
     /// Every key that begins with `prefix`.
@@ -185,6 +207,16 @@ impl Locker {
         Ok(keys)
     }
 
+    async fn look_under(&self, key: String) -> Result<(String, Option<HeadObjectOutput>), FilesError> {
+        let head = self.look(&key).await?;
+        Ok((key, head))
+    }
+
+    async fn remove(&self, key: &str) -> Result<(), FilesError> {
+        let request = self.s3.client.delete_object().bucket(&self.s3.buckets.medilocker).key(key);
+        request.send().await.map(drop).map_err(files_error)
+    }
+
     /// What S3 says of an object, if it is there.
     async fn look(&self, key: &str) -> Result<Option<HeadObjectOutput>, FilesError> {
         let request = self.s3.client.head_object().bucket(&self.s3.buckets.medilocker).key(key);
@@ -193,6 +225,21 @@ impl Locker {
             Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(None),
             Err(error) => Err(files_error(error)),
         }
+    }
+}
+
+/// A file's bytes, which the SDK reads again when it repeats a request.
+fn body(file: Arc<File>, size: u64) -> ByteStream {
+    ByteStream::new(SdkBody::retryable(move || {
+        SdkBody::from_body_1_x(Pieces::of(Arc::clone(&file), 0..size))
+    }))
+}
+
+impl Locks {
+    fn of(&self, owner: &str) -> &Mutex<()> {
+        let mut hasher = DefaultHasher::new();
+        owner.hash(&mut hasher);
+        &self.0[hasher.finish() as usize % LOCKS]
     }
 }
 

@@ -1,13 +1,13 @@
-//! A file as the body of a request: read piece by piece, and from the start again when the SDK repeats the request.
+//! A file as the body of a request or an answer, read piece by piece.
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
@@ -15,16 +15,8 @@ use tokio::task::JoinHandle;
 /// How much is read at once.
 const PIECE: usize = 64 * 1024;
 
-/// The first `size` bytes of `file`, wherever it is positioned.
-pub(super) fn of_file(file: File, size: u64) -> ByteStream {
-    let file = Arc::new(file);
-    ByteStream::new(SdkBody::retryable(move || {
-        let pieces = Pieces { file: Arc::clone(&file), offset: 0, end: size, reading: None };
-        SdkBody::from_body_1_x(pieces)
-    }))
-}
-
-struct Pieces {
+/// A part of a file, wherever the file is positioned.
+pub(crate) struct Pieces {
     file: Arc<File>,
     offset: u64,
     end: u64,
@@ -32,6 +24,11 @@ struct Pieces {
 }
 
 impl Pieces {
+    /// The bytes in `range`, all of which the file must have.
+    pub(crate) const fn of(file: Arc<File>, range: Range<u64>) -> Self {
+        Self { file, offset: range.start, end: range.end, reading: None }
+    }
+
     /// Reads the next piece on a thread that may block.
     fn read(&self) -> JoinHandle<io::Result<Bytes>> {
         let (file, offset) = (Arc::clone(&self.file), self.offset);

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use engine::shard::RangeId;
 use engine::store::{BookingStore, CommitError, FenceCheck};
 use futures::FutureExt;
-use persistence::{DataFolder, Dynamo, EmbeddedDynamo, TableNames, Where};
+use persistence::{AccessKeys, DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, TableNames, Where};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::process::{Child, Command};
@@ -23,33 +23,37 @@ const SERVING: &str = "serving on ";
 #[test]
 fn serves_in_a_process_of_its_own_when_told_to() {
     let Ok(folder) = std::env::var(SERVE) else { return };
-    let server = EmbeddedDynamo::start(Where::File(DataFolder::lock(folder).unwrap())).unwrap();
-    println!("{SERVING}{}", server.endpoint());
+    let folder = DataFolder::lock(folder).unwrap();
+    let server = EmbeddedDynamo::start(Where::File(folder.clone())).unwrap();
+    let files = EmbeddedS3::start(Where::File(folder), None).unwrap();
+    let Endpoint::With { address, keys } = files.endpoint() else { panic!("no keys") };
+    println!("{SERVING}{} {address} {} {}", server.endpoint(), keys.id, keys.secret);
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
     // The folder is left as a crash leaves it.
     std::process::exit(0);
 }
 
 /// A process that serves, and the gate through which its flushes go.
-struct Served {
+pub(crate) struct Served {
     process: Child,
-    gate: UnixListener,
+    pub(crate) gate: UnixListener,
     endpoint: String,
+    pub(crate) files: Endpoint,
     dynamo: Dynamo,
     fence: FenceCheck,
     folder: tempfile::TempDir,
 }
 
 /// A flush that waits to be let through.
-struct Flush(UnixStream);
+pub(crate) struct Flush(UnixStream);
 
 impl Flush {
-    async fn let_through(mut self) {
+    pub(crate) async fn let_through(mut self) {
         self.0.write_all(b"g").await.unwrap();
         self.done().await;
     }
 
-    async fn fail(mut self) {
+    pub(crate) async fn fail(mut self) {
         self.0.write_all(b"f").await.unwrap();
         self.done().await;
     }
@@ -61,7 +65,7 @@ impl Flush {
 }
 
 impl Served {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let library = build_gate(folder.path()).await;
         let socket = folder.path().join("gate");
@@ -77,15 +81,18 @@ impl Served {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let (endpoint, _) = letting_through(&gate, async {
+        let (line, _) = letting_through(&gate, async {
             while let Some(line) = lines.next_line().await.unwrap() {
-                if let Some((_, endpoint)) = line.split_once(SERVING) {
-                    return endpoint.to_owned();
+                if let Some((_, endpoints)) = line.split_once(SERVING) {
+                    return endpoints.to_owned();
                 }
             }
             panic!("the process does not serve");
         })
         .await;
+        let [endpoint, address, id, secret] =
+            line.split(' ').map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();
+        let files = Endpoint::With { address, keys: AccessKeys { id, secret } };
         let dynamo = connect_as(&endpoint, TableNames::default()).await;
         let (fence, flushes) = letting_through(&gate, async {
             dynamo.create_missing_tables().await.unwrap();
@@ -93,16 +100,16 @@ impl Served {
         })
         .await;
         assert!(flushes > 0, "no flush goes through the gate");
-        Self { process, gate, endpoint, dynamo, fence, folder }
+        Self { process, gate, endpoint, files, dynamo, fence, folder }
     }
 
-    async fn flush(&self) -> Flush {
+    pub(crate) async fn flush(&self) -> Flush {
         Flush(self.gate.accept().await.unwrap().0)
     }
 }
 
 /// Runs something to its end while every flush goes through; says how many did.
-async fn letting_through<T>(gate: &UnixListener, what: impl Future<Output = T>) -> (T, usize) {
+pub(crate) async fn letting_through<T>(gate: &UnixListener, what: impl Future<Output = T>) -> (T, usize) {
     tokio::pin!(what);
     let mut flushes = 0;
     loop {

@@ -61,7 +61,11 @@ impl Documents {
         if doctor.is_empty() || doctor.contains('/') {
             return Err(FilesError::UnfitOwner);
         }
-        let name = utf8_percent_encode(filename, UNENCODED);
+        let name = match filename {
+            // A browser would take these for a step in the path.
+            "." | ".." => filename.replace('.', "%2E"),
+            _ => utf8_percent_encode(filename, UNENCODED).to_string(),
+        };
         let key = format!("{FOLDER}/{doctor}/{}/{name}", kind.name());
         let url = format!("{}{key}", self.url_prefix());
         let request = self

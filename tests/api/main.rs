@@ -9,6 +9,7 @@ mod auth;
 mod bad_input;
 mod bookings;
 mod chat;
+mod chat_callers;
 mod chat_stream;
 mod door;
 mod locker;

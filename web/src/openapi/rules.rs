@@ -129,7 +129,10 @@ impl Modify for Refusals {
         for (path, operation) in operations_with_paths(document) {
             let mut refusals = named(operation);
             for code in by_kind(path, operation) {
-                refusals.entry(catalogue.status(code)).or_default().push(code.to_owned());
+                let codes: &mut Vec<String> = refusals.entry(catalogue.status(code)).or_default();
+                if !codes.iter().any(|named| named == code) {
+                    codes.push(code.to_owned());
+                }
             }
             for (status, codes) in refusals {
                 let name = codes.join(".");

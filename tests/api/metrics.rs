@@ -1,13 +1,17 @@
 //! What is counted. All tests of a process share one collector: each looks at how much a number has grown, and at
 //! series that nobody else touches.
 
+use std::num::NonZeroU32;
+
+use chrono::TimeDelta;
 use futures::future::join;
 use reqwest::Method;
 use serde_json::json;
-use web::config::{AssistantConfig, Config};
+use web::config::{AssistantConfig, Config, LimitsConfig};
 
 use crate::harness::{Reply, TestApp, config, told};
 use crate::ollama::Ollama;
+use crate::razorpay::Razorpay;
 
 /// Every sample, as its line says it.
 struct Samples(String);
@@ -102,6 +106,35 @@ async fn an_answer_of_the_assistant_is_counted_and_its_first_word_timed() {
     let after = Samples::of(&app).await;
     assert!(after.grown(&before, "kokoro_chat_answers_total", &[("ended", "whole")]) >= 1.0);
     assert!(after.grown(&before, "kokoro_chat_first_word_seconds_count", &[]) >= 1.0);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_payment_is_counted_by_how_far_it_has_come() {
+    let razorpay = Razorpay::start().await;
+    let app = TestApp::start_with(Config { payments: razorpay.config(), ..config() }).await;
+    let ada = app.user("ada").await;
+    let before = Samples::of(&app).await;
+    assert_eq!(app.as_user(&ada).post("/process-payment", json!({"amount": 500})).await.0, 200);
+    let after = Samples::of(&app).await;
+    for status in ["creating", "created"] {
+        assert!(after.grown(&before, "kokoro_payments_total", &[("status", status)]) >= 1.0, "{status}");
+    }
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_request_too_many_is_counted_under_its_route_and_code() {
+    let limits = LimitsConfig { per_minute: NonZeroU32::new(20) };
+    let app = TestApp::start_with(Config { limits, ..config() }).await;
+    let path = "/doctorBookings/available";
+    let before = Samples::of(&app).await;
+    let body = json!({"doctor_id": "nobody@clinic.example", "date": "2026-11-24"});
+    while app.post(path, None, &body).await.0 != 429 {}
+    app.clock.advance(TimeDelta::minutes(1));
+    let after = Samples::of(&app).await;
+    let labels = [("route", path), ("code", "too_many_requests")];
+    assert!(after.grown(&before, "kokoro_problems_total", &labels) >= 1.0);
     app.stop().await;
 }
 

@@ -21,6 +21,7 @@ const PASSWORDS_PENDING: &str = "kokoro_passwords_pending";
 const PASSWORD_WAIT_SECONDS: &str = "kokoro_password_wait_seconds";
 const PASSWORD_HASH_SECONDS: &str = "kokoro_password_hash_seconds";
 const UPLOADS_ACTIVE: &str = "kokoro_uploads_active";
+const PAYMENTS: &str = "kokoro_payments_total";
 const CHAT_ANSWERS: &str = "kokoro_chat_answers_total";
 const CHAT_FIRST_WORD_SECONDS: &str = "kokoro_chat_first_word_seconds";
 const AUDIT_ENTRIES: &str = "kokoro_audit_entries_total";
@@ -102,6 +103,10 @@ fn describe() {
     describe_histogram!(PASSWORD_WAIT_SECONDS, "How long passwords waited to be hashed");
     describe_histogram!(PASSWORD_HASH_SECONDS, "How long hashing a password took");
     describe_gauge!(UPLOADS_ACTIVE, "Uploads of files that are under way");
+    describe_counter!(
+        PAYMENTS,
+        "States of payments and their links that were stored, repeats included, by status"
+    );
     describe_counter!(
         CHAT_ANSWERS,
         "Questions put to the assistant, by how its answer ended: whole, failed, too_slow, unreachable, or abandoned \
@@ -188,6 +193,11 @@ impl Drop for ActiveUpload {
     fn drop(&mut self) {
         gauge!(UPLOADS_ACTIVE).decrement(1.0);
     }
+}
+
+/// A payment, or the link to make it on, has come this far.
+pub(crate) fn payment_stored(status: &'static str) {
+    counter!(PAYMENTS, "status" => status).increment(1);
 }
 
 /// An answer of the assistant, for as long as this lives.

@@ -26,6 +26,7 @@ pub(crate) use ids::{Payer, PaymentId};
 
 use crate::config::{PaymentsConfig, Secret};
 use crate::error::ApiError;
+use crate::metrics;
 use ids::Reference;
 use razorpay::{Link, Payment, Razorpay, RazorpayError};
 use status::Status;
@@ -87,6 +88,9 @@ impl Payments {
         };
         let begun = begun(&reference, payer, amount);
         let StoredPayment { row, written } = self.store.store(begun.clone(), &[], now).await?;
+        if written {
+            metrics::payment_stored(Status::Creating.as_str());
+        }
         if let Some(link) = new_link(&row) {
             return Ok(link);
         }
@@ -95,7 +99,7 @@ impl Payments {
             Some(link) => link,
             None => self.make(razorpay, begun.clone(), &reference, amount, now).await?,
         };
-        let stored = self.store.store(with_link(begun, &link), &link.status.replaceable(), now).await;
+        let stored = self.keep(with_link(begun, &link), link.status, now).await;
         let StoredPayment { row, .. } = stored.map_err(|error| match error {
             LoadError::Unavailable(_) => ApiError::OutcomeUnknown,
             LoadError::Refused(_) => error.into(),
@@ -120,7 +124,7 @@ impl Payments {
             return Ok(link);
         }
         let refused = PaymentRow { status: Status::Refused.as_str().to_owned(), ..begun };
-        self.store.store(refused, &Status::Refused.replaceable(), now).await?;
+        self.keep(refused, Status::Refused, now).await?;
         Err(refusal.into())
     }
 
@@ -137,7 +141,7 @@ impl Payments {
             PaymentId::Link(id) => {
                 let link = razorpay.link(id).await.map_err(unknown_if_refused)?;
                 let row = with_link(self.owned(payer, link.reference()).await?, &link);
-                let stored = self.store.store(row, &link.status.replaceable(), now).await?;
+                let stored = self.keep(row, link.status, now).await?;
                 Ok(known(stored.row, id))
             }
             PaymentId::Payment(id) => {
@@ -153,7 +157,7 @@ impl Payments {
                     None => None,
                 };
                 let row = PaymentRow { invoice_url, ..of_payment(&payment, link.payment_id) };
-                let stored = self.store.store(row, &payment.status.replaceable(), now).await?;
+                let stored = self.keep(row, payment.status, now).await?;
                 Ok(known(stored.row, id))
             }
         }
@@ -176,12 +180,26 @@ impl Payments {
         let Some(row) = self.store.find(news.reference.as_str()).await? else { return Ok(()) };
         if let Some(payment) = news.payment {
             let row = of_payment(&payment, row.payment_id.clone());
-            self.store.store(row, &payment.status.replaceable(), now).await?;
+            self.keep(row, payment.status, now).await?;
         }
         if let Some(link) = news.link {
-            self.store.store(with_link(row, &link), &link.status.replaceable(), now).await?;
+            self.keep(with_link(row, &link), link.status, now).await?;
         }
         Ok(())
+    }
+
+    /// Stores a state unless a later one is known.
+    async fn keep(
+        &self,
+        row: PaymentRow,
+        status: Status,
+        now: DateTime<Utc>,
+    ) -> Result<StoredPayment, LoadError> {
+        let stored = self.store.store(row, &status.replaceable(), now).await?;
+        if stored.written {
+            metrics::payment_stored(status.as_str());
+        }
+        Ok(stored)
     }
 
     fn razorpay(&self) -> Result<&Razorpay, ApiError> {

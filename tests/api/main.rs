@@ -16,6 +16,7 @@ mod locker;
 mod metrics;
 mod ollama;
 mod openapi;
+mod payment_failures;
 mod payments;
 mod permissions;
 mod razorpay;

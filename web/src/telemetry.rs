@@ -84,7 +84,8 @@ pub fn install(filter: &str, format: LogFormat) -> Result<(), anyhow::Error> {
     Ok(tracing::subscriber::set_global_default(subscriber)?)
 }
 
-fn subscriber<W>(
+/// What takes those events in, and writes them to `writer`.
+pub(crate) fn subscriber<W>(
     filter: &str,
     format: LogFormat,
     writer: W,

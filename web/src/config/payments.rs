@@ -72,3 +72,18 @@ impl PaymentsConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_secret_that_is_being_replaced_is_two() {
+        let of = |text| PaymentsConfig::from_env(&mut Environment::of(&[("RAZORPAY_WEBHOOK_SECRET", text)]));
+        let secrets =
+            |text| of(text).webhook_secrets.iter().map(|one| one.expose().to_vec()).collect::<Vec<_>>();
+        assert_eq!(secrets("new, old"), [b"new", b"old"]);
+        assert_eq!(secrets("one"), [b"one"]);
+        assert!(secrets("").is_empty() && secrets(" , ").is_empty());
+    }
+}

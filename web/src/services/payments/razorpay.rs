@@ -282,3 +282,49 @@ fn code_in(body: &[u8]) -> Option<String> {
     };
     Some(error.code).filter(is_code)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Seek};
+    use std::sync::Arc;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::Secret;
+    use crate::telemetry::{LogFormat, subscriber};
+
+    #[actix_web::test]
+    async fn a_log_of_everything_shows_no_secret_and_not_what_razorpay_says() {
+        let log = Arc::new(tempfile::tempfile().unwrap());
+        let everything = subscriber("trace", LogFormat::Text, Arc::clone(&log), false).unwrap();
+        let _installed = tracing::subscriber::set_default(everything);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = format!("http://{}", listener.local_addr().unwrap());
+        let refusing = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let read = stream.read(&mut request).await.unwrap();
+            let body = r#"{"error":{"code":"BAD_REQUEST_ERROR","description":"canary"}}"#;
+            let head = "HTTP/1.1 400 Bad Request\r\nX-Note: canary\r\nContent-Length";
+            stream.write_all(format!("{head}: {}\r\n\r\n{body}", body.len()).as_bytes()).await.unwrap();
+            String::from_utf8(request[..read].to_vec()).unwrap()
+        };
+        let keys = RazorpayKeys { id: "id".to_owned(), secret: Secret::of_any_length(b"hunter2".to_vec()) };
+        let razorpay = Razorpay::new(&PaymentsConfig { api, ..PaymentsConfig::default() }, &keys).unwrap();
+        let (outcome, request) = tokio::join!(razorpay.payment("pay_secretive"), refusing);
+        assert_eq!(outcome.unwrap_err(), RazorpayError::Refused(400));
+        assert!(request.starts_with("GET /v1/payments/pay_secretive HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains(&STANDARD.encode("id:hunter2")), "{request}");
+        let mut written = String::new();
+        let mut log: &File = &log;
+        log.rewind().unwrap();
+        log.read_to_string(&mut written).unwrap();
+        assert!(written.contains("BAD_REQUEST_ERROR") && written.contains("400"), "{written}");
+        for hidden in ["canary", "hunter2", &STANDARD.encode("id:hunter2"), "secretive"] {
+            assert!(!written.contains(hidden), "{hidden}: {written}");
+        }
+    }
+}

@@ -8,6 +8,7 @@ use crate::harness::{PASSWORD, Reply, TestApp, TestUser, told};
 fn calls(ada: &TestUser, asha: &TestUser) -> Vec<(&'static str, Option<String>, Value)> {
     let (user, doctor) = (Some(ada.token.clone()), Some(asha.token.clone()));
     let slot = json!({"start": "10:00", "end": "10:30"});
+    let file = json!({"filename": "a.txt", "content": "YQ=="});
     let seat = json!({"doctor_id": asha.email, "date": "2026-11-24", "start": "10:00"});
     let newcomer = |name: &str| json!({name: "New", "email": "new@example.com", "password": PASSWORD, "phoneNumber": "12345"});
     vec![
@@ -29,7 +30,11 @@ fn calls(ada: &TestUser, asha: &TestUser) -> Vec<(&'static str, Option<String>, 
         ("/doctorBookings/cancel", user.clone(), seat),
         ("/doctorBookings/available", None, json!({"doctor_id": asha.email, "date": "2026-11-24"})),
         ("/doctorBookings/user", user.clone(), json!({"user_id": ada.email})),
-        ("/doctorBookings/fetchBookings", user, json!({"id": ada.email, "type": "user", "days": 7})),
+        ("/doctorBookings/fetchBookings", user.clone(), json!({"id": ada.email, "type": "user", "days": 7})),
+        ("/medilocker/upload", user.clone(), json!({"email": ada.email, "files": [file]})),
+        ("/medilocker/fetch", user.clone(), json!({"email": ada.email})),
+        ("/medilocker/download", user.clone(), json!({"email": ada.email, "filename": "a.txt"})),
+        ("/medilocker/delete", user, json!({"email": ada.email, "filename": "a.txt"})),
     ]
 }
 
@@ -136,8 +141,9 @@ async fn what_could_break_out_of_a_key_is_refused_wherever_an_address_stands() {
                 body[field] = json!(address);
                 let reply = send(&app, path, token.as_deref(), &body).await;
                 // Somebody else's, if the call is about the caller.
+                let is_about_caller = path.contains("doctorsService") || path.contains("medilocker");
                 let (status, code) =
-                    if path.contains("doctorsService") { (403, "forbidden") } else { (422, "invalid_value") };
+                    if is_about_caller { (403, "forbidden") } else { (422, "invalid_value") };
                 reply.assert_problem(status, code);
             }
         }

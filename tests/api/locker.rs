@@ -1,43 +1,35 @@
 //! Medilocker: what goes in comes out byte for byte, all of it or none, and to nobody else.
 
-use std::path::Path;
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use engine::{Clock, SystemClock};
+use futures::future::join_all;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use web::config::Place;
 
-use crate::harness::{Reply, TestApp, TestUser, config, told};
+use crate::harness::{Reply, TestApp, TestUser, told};
 
-const UPLOAD: &str = "/medilocker/upload";
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const UPLOAD: &str = "/medilocker/upload";
 
-fn file(name: &str, bytes: &[u8]) -> Value {
+pub fn file(name: &str, bytes: &[u8]) -> Value {
     json!({"filename": name, "content": BASE64_STANDARD.encode(bytes), "metadata": {}})
 }
 
 /// Somebody's calls about files.
-struct Locker<'a> {
+pub struct Locker<'a> {
     app: &'a TestApp,
     user: &'a TestUser,
 }
 
-const fn locker<'a>(app: &'a TestApp, user: &'a TestUser) -> Locker<'a> {
+pub const fn locker<'a>(app: &'a TestApp, user: &'a TestUser) -> Locker<'a> {
     Locker { app, user }
 }
 
 impl Locker<'_> {
-    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         self.app.post(path, Some(&self.user.token), &body).await
     }
 
-    async fn upload(&self, files: &[Value]) -> (u16, Value) {
+    pub async fn upload(&self, files: &[Value]) -> (u16, Value) {
         self.post(UPLOAD, json!({"email": self.user.email, "files": files})).await
     }
 
@@ -50,7 +42,7 @@ impl Locker<'_> {
         files
     }
 
-    async fn names(&self) -> Vec<String> {
+    pub async fn names(&self) -> Vec<String> {
         let mut names: Vec<String> =
             self.files().await.iter().map(|file| file["filename"].as_str().unwrap().to_owned()).collect();
         names.sort();
@@ -73,31 +65,10 @@ impl Locker<'_> {
 }
 
 /// An application on the machine's time, by which the embedded S3 judges whether a link has expired.
-async fn started() -> TestApp {
+pub async fn started() -> TestApp {
     let app = TestApp::start().await;
     app.clock.set(SystemClock.now());
     app
-}
-
-/// An upload of which only the beginning is sent. The connection stays open until this is dropped.
-async fn begun(app: &TestApp, user: &TestUser, beginning: &str) -> TcpStream {
-    let mut connection = TcpStream::connect(app.url.trim_start_matches("http://")).await.unwrap();
-    let head = format!(
-        "POST {UPLOAD} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer {}\r\n\
-         Content-Length: 1000000\r\n\r\n{beginning}",
-        user.token
-    );
-    connection.write_all(head.as_bytes()).await.unwrap();
-    connection
-}
-
-/// Files that this process holds open below a folder, although they have no name in it any more.
-fn unnamed_files(folder: &Path) -> usize {
-    let links = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
-        // It may have been closed meanwhile.
-        std::fs::read_link(entry.ok()?.path()).ok()
-    });
-    links.filter(|link| link.starts_with(folder) && link.to_string_lossy().ends_with("(deleted)")).count()
 }
 
 #[actix_web::test]
@@ -139,6 +110,57 @@ async fn what_is_uploaded_comes_back_byte_for_byte_until_it_is_deleted() {
 }
 
 #[actix_web::test]
+async fn a_file_downloads_under_its_own_name_in_any_script() {
+    let app = started().await;
+    let ada = app.user("ada").await;
+    let user = locker(&app, &ada);
+    let names = [
+        "report 1.pdf",
+        "रक्त जाँच.pdf",
+        "రక్త పరీక్ష.pdf",
+        "தமிழ்.txt",
+        "检查.png",
+        "أشعة.jpg",
+        "Zoë's \"x-ray\"; a=b.txt",
+        "100% + #1?&=.txt",
+        "👩‍⚕️.bin",
+        &"ä".repeat(127),
+    ];
+    let files: Vec<Value> = names.iter().map(|name| file(name, name.as_bytes())).collect();
+    assert_eq!(user.upload(&files).await.0, 200);
+    let mut sorted = names.map(str::to_owned);
+    sorted.sort();
+    assert_eq!(user.names().await, sorted);
+    for name in names {
+        let (bytes, disposition) = user.downloaded(name).await;
+        assert_eq!(bytes, name.as_bytes());
+        assert!(disposition.starts_with("attachment"), "{disposition}");
+        let encoded = disposition.split("filename*=UTF-8''").nth(1).unwrap().split(';').next().unwrap();
+        let decoded = percent_decoded(encoded);
+        assert_eq!(decoded, name, "{disposition}");
+    }
+    for name in names {
+        assert_eq!(user.on("delete", name).await.0, 200, "{name}");
+    }
+    assert_eq!(user.names().await, [""; 0]);
+    app.stop().await;
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next().unwrap(), rest.next().unwrap()];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[actix_web::test]
 async fn metadata_comes_back_exactly() {
     let app = started().await;
     let ada = app.user("ada").await;
@@ -169,6 +191,55 @@ async fn metadata_comes_back_exactly() {
 }
 
 #[actix_web::test]
+async fn one_bad_file_among_good_ones_and_nothing_is_stored() {
+    let app = started().await;
+    let ada = app.user("ada").await;
+    let user = locker(&app, &ada);
+    assert_eq!(user.upload(&[file("taken.txt", b"first")]).await.0, 200);
+    let invalid = (422, "invalid_value".to_owned());
+    let with = |changes: Value| {
+        let mut bad = file("bad.txt", b"bad");
+        bad.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        bad
+    };
+    let long = "ä".repeat(128);
+    for (bad, refusal) in [
+        (json!(7), &invalid),
+        (json!({"filename": "bad.txt"}), &invalid),
+        (json!({"content": ""}), &invalid),
+        (with(json!({"filename": ""})), &invalid),
+        (with(json!({"filename": "../bob@example.com/x"})), &invalid),
+        (with(json!({"filename": "a/b"})), &invalid),
+        (with(json!({"filename": "a\\b"})), &invalid),
+        (with(json!({"filename": ".hidden"})), &invalid),
+        (with(json!({"filename": "a\u{0}b"})), &invalid),
+        (with(json!({"filename": long})), &invalid),
+        (with(json!({"filename": "good1.txt"})), &invalid),
+        (with(json!({"filename": null})), &invalid),
+        (with(json!({"content": "no base64!"})), &invalid),
+        (with(json!({"content": "data:text/plain;base64,YQ=="})), &invalid),
+        (with(json!({"content": 7})), &invalid),
+        (with(json!({"metadata": []})), &invalid),
+        (with(json!({"metadata": {"n": 7}})), &invalid),
+        (with(json!({"metadata": {"n": {"deep": "x"}}})), &invalid),
+        (with(json!({"metadata": {"n": "x".repeat(3_000)}})), &(422, "metadata_too_large".to_owned())),
+        (with(json!({"filename": "taken.txt"})), &(409, "file_exists".to_owned())),
+    ] {
+        let answer = user.upload(&[file("good1.txt", b"1"), bad.clone(), file("good2.txt", b"2")]).await;
+        assert_eq!(told(answer), *refusal, "{bad:.200}");
+        assert_eq!(user.names().await, ["taken.txt"], "{bad:.200}");
+    }
+    let too_many: Vec<Value> = (0..21).map(|n| file(&n.to_string(), b"x")).collect();
+    assert_eq!(told(user.upload(&too_many).await), invalid);
+    assert_eq!(told(user.upload(&[]).await), invalid);
+    assert_eq!(user.names().await, ["taken.txt"]);
+    assert_eq!(user.downloaded("taken.txt").await.0, b"first");
+    let (_, body) = user.upload(&[file("taken.txt", b"second")]).await;
+    assert_eq!(body["detail"], "File with the same name already exists");
+    app.stop().await;
+}
+
+#[actix_web::test]
 async fn a_file_of_ten_mebibytes_is_taken_and_one_byte_more_is_not() {
     let app = started().await;
     let ada = app.user("ada").await;
@@ -184,123 +255,67 @@ async fn a_file_of_ten_mebibytes_is_taken_and_one_byte_more_is_not() {
 }
 
 #[actix_web::test]
-async fn refusals_come_in_the_order_of_the_contract() {
+async fn of_two_uploads_at_once_with_one_name_exactly_one_wins() {
     let app = started().await;
-    let (ada, bob, asha) =
-        (app.user("ada").await, app.user("bob").await, app.doctor_without_slots("asha").await);
-    let send = |token: Option<String>, content_type: &'static str, body: String| {
-        let app = &app;
-        async move { app.post_raw(UPLOAD, token.as_deref(), content_type, body.into_bytes()).await }
-    };
-    let json = "application/json";
-    let bobs = json!({"files": [file("../x", b"")], "email": bob.email}).to_string();
-    send(None, "text/plain", "{".to_owned()).await.assert_problem(401, "unauthenticated");
-    let token = Some(ada.token.clone());
-    send(token.clone(), "text/plain", "{".to_owned()).await.assert_problem(415, "unsupported_media_type");
-    // Broken before it can be said to be somebody else's.
-    send(token.clone(), json, format!("{bobs}x")).await.assert_problem(400, "invalid_json");
-    send(token.clone(), json, bobs[..bobs.len() - 1].to_owned()).await.assert_problem(400, "invalid_json");
-    // Somebody else's before a value is looked at, wherever the field stands.
-    send(token.clone(), json, bobs).await.assert_problem(403, "forbidden");
-    let bobs = json!({"email": bob.email, "files": 7}).to_string();
-    send(token.clone(), json, bobs).await.assert_problem(403, "forbidden");
-    let twice = format!(r#"{{"email":"{}","files":[],"email":"{}"}}"#, ada.email, bob.email);
-    send(token.clone(), json, twice).await.assert_problem(403, "forbidden");
-    send(token.clone(), json, json!({"files": []}).to_string()).await.assert_problem(422, "invalid_value");
-    let reply = send(token.clone(), json, "[]".to_owned()).await;
-    reply.assert_problem(422, "invalid_value");
-    // A doctor has no locker.
-    let own = json!({"email": asha.email, "files": [file("x", b"")]}).to_string();
-    send(Some(asha.token.clone()), json, own).await.assert_problem(403, "forbidden");
-    for call in ["fetch", "download", "delete"] {
-        let body = json!({"email": asha.email, "filename": "x"});
-        let path = format!("/medilocker/{call}");
-        assert_eq!(told(locker(&app, &asha).post(&path, body.clone()).await).0, 403);
-        assert_eq!(told(app.post(&path, None, &body).await).0, 401);
+    let ada = app.user("ada").await;
+    let user = locker(&app, &ada);
+    for round in 0..10 {
+        let name = |n: usize| format!("{round}-{n}");
+        // They share one name, and each has one of its own on either side of it.
+        let uploads = [0, 1].map(|n| {
+            let own = [format!("{round}-a{n}"), format!("{round}-z{n}")];
+            let files = [file(&own[0], b"own"), file(&name(5), own[0].as_bytes()), file(&own[1], b"own")];
+            let user = locker(&app, &ada);
+            async move { (told(user.upload(&files).await), own) }
+        });
+        let mut outcomes = join_all(uploads).await;
+        outcomes.sort();
+        let [(won, winners), (lost, _)] = &outcomes[..] else { panic!("{outcomes:?}") };
+        assert_eq!((won.0, lost), (200, &(409, "file_exists".to_owned())));
+        let mut expected = vec![winners[0].clone(), winners[1].clone(), name(5)];
+        expected.sort();
+        let names: Vec<String> =
+            user.names().await.into_iter().filter(|name| name.starts_with(&format!("{round}-"))).collect();
+        assert_eq!(names, expected);
+        assert_eq!(user.downloaded(&name(5)).await.0, winners[0].as_bytes());
     }
     app.stop().await;
 }
 
 #[actix_web::test]
-async fn a_body_that_announces_itself_as_too_long_is_refused_unread() {
+async fn nobody_reaches_anothers_files() {
     let app = started().await;
-    let ada = app.user("ada").await;
-    let head = |announced: u64| {
-        format!(
-            "POST {UPLOAD} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer {}\r\n\
-             Content-Length: {announced}\r\n\r\n",
-            ada.token
-        )
-    };
-    let answer = app.speak(head(300 * 1024 * 1024).as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("body_too_large"), "{answer}");
-    // What is no file's content is bounded while it streams.
-    let endless = format!("{}{{\"a\":\"{}", head(200 * 1024 * 1024), "x".repeat(4 * 1024 * 1024));
-    let answer = app.speak(endless.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("body_too_large"), "{answer}");
-    // Twenty files of 10 MiB are not too long to be announced.
-    let mut whole = begun(&app, &ada, "").await;
-    whole.write_all(b"x").await.unwrap();
-    let mut answer = vec![0; 12];
-    timeout(PATIENCE, whole.read_exact(&mut answer)).await.unwrap().unwrap();
-    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 400");
-    app.stop().await;
-}
-
-#[actix_web::test]
-async fn a_client_that_stops_sending_is_cut_off() {
-    let mut config = config();
-    config.server.body_timeout = Duration::from_millis(300);
-    let app = TestApp::start_with(config).await;
-    let ada = app.user("ada").await;
-    let mut silent = begun(&app, &ada, r#"{"files":[{"filename":"x","content":"YWJj"#).await;
-    let mut answer = vec![0; 12];
-    timeout(PATIENCE, silent.read_exact(&mut answer)).await.unwrap().unwrap();
-    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 408");
-    assert_eq!(locker(&app, &ada).names().await, [""; 0]);
-    app.stop().await;
-}
-
-#[actix_web::test]
-async fn a_client_that_hangs_up_gives_back_its_place_and_leaves_no_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = config();
-    config.files.place = Place::Folder(folder.path().to_owned());
-    let app = TestApp::start_with(config).await;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
-    let (spool, beginning) = (folder.path().join("spool"), r#"{"files":[{"filename":"x","content":"YWJj"#);
-    // As many as one user may have under way.
-    let mut connections = Vec::new();
-    for _ in 0..8 {
-        connections.push(begun(&app, &ada, beginning).await);
+    assert_eq!(locker(&app, &bob).upload(&[file("secret.txt", b"secret")]).await.0, 200);
+    let user = locker(&app, &ada);
+    let forbidden = (403, "forbidden".to_owned());
+    for call in ["fetch", "download", "delete"] {
+        let body = json!({"email": bob.email, "filename": "secret.txt"});
+        assert_eq!(told(user.post(&format!("/medilocker/{call}"), body).await), forbidden);
     }
-    let busy = async {
-        while unnamed_files(&spool) < 8 {
-            tokio::task::yield_now().await;
+    let names = [
+        "secret.txt",
+        "../bob@example.com/secret.txt",
+        "/bob@example.com/secret.txt",
+        "x/../../bob@example.com/secret.txt",
+        "..\\bob@example.com\\secret.txt",
+        "%2e%2e/bob@example.com/secret.txt",
+        "..%2fbob@example.com%2fsecret.txt",
+        "../../kokoro-medilocker/bob@example.com/secret.txt",
+        "..",
+        ".",
+        "",
+        "\u{0}",
+        "a\r\nb",
+    ];
+    for name in names {
+        for call in ["download", "delete"] {
+            let (status, _) = told(user.on(call, name).await);
+            assert!([404, 422].contains(&status), "{call} {name:?}: {status}");
         }
-    };
-    timeout(PATIENCE, busy).await.unwrap();
-    let refused = locker(&app, &ada).upload(&[file("x", b"x")]).await;
-    assert_eq!(told(refused), (503, "busy".to_owned()));
-    assert_eq!(locker(&app, &bob).upload(&[file("x", b"x")]).await.0, 200);
-
-    drop(connections);
-    let uploaded = async {
-        loop {
-            match told(locker(&app, &ada).upload(&[file("x", b"x")]).await) {
-                (200, _) => break,
-                (503, _) => tokio::task::yield_now().await,
-                other => panic!("{other:?}"),
-            }
-        }
-        while unnamed_files(&spool) > 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, uploaded).await.unwrap();
-    assert_eq!(locker(&app, &ada).names().await, ["x"]);
-    // Nothing has a name there at any time.
-    assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 0);
+    }
+    assert_eq!(user.names().await, [""; 0]);
+    assert_eq!(locker(&app, &bob).downloaded("secret.txt").await.0, b"secret");
     app.stop().await;
 }
 

@@ -20,4 +20,5 @@ mod payment_failures;
 mod payments;
 mod permissions;
 mod razorpay;
+mod uploads;
 mod webhooks;

@@ -63,6 +63,8 @@ const EITHER: [Expected; 7] = [Unknown, Unknown, Unknown, Heard, Forbidden, Hear
 fn routes(Cast { ada, asha, .. }: &Cast) -> Vec<(&'static str, Value, [Expected; 7])> {
     let seat = json!({"doctor_id": asha.email, "user_id": ada.email, "date": "2026-11-24", "start": "10:00"});
     let slot = json!({"start": "10:00", "end": "10:30"});
+    let file = json!({"filename": "a.txt", "content": "YQ==", "metadata": {}});
+    let one_file = json!({"email": ada.email, "filename": "a.txt"});
     let newcomer = json!({"username": "N", "doctorname": "N", "email": "n@example.com", "password": PASSWORD,
         "phoneNumber": "12345"});
     let user = json!({"email": ada.email, "password": PASSWORD});
@@ -97,6 +99,10 @@ fn routes(Cast { ada, asha, .. }: &Cast) -> Vec<(&'static str, Value, [Expected;
             THAT_DOCTOR,
         ),
         ("/doctorBookings/cancel", seat, EITHER),
+        ("/medilocker/upload", json!({"email": ada.email, "files": [file]}), THAT_USER),
+        ("/medilocker/fetch", json!({"email": ada.email}), THAT_USER),
+        ("/medilocker/download", one_file.clone(), THAT_USER),
+        ("/medilocker/delete", one_file, THAT_USER),
         ("/audit/mine", json!({}), WITH_ACCOUNT),
     ]
 }

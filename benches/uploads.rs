@@ -1,0 +1,286 @@
+//! What uploads cost the rest: ten users at once send 20 files of 10 MiB each to the real binary on its embedded stores,
+//! while others book. Prints the server's peak memory, and what bookings took before and meanwhile, all from one run.
+//! Afterwards every file must be listed, and one of them must come back byte for byte.
+//!
+//! Client and server share the cores; bookings are timed on a thread of their own. The data lies in the target folder: a
+//! store in memory would flush for nothing. An argument makes the files smaller: `cargo bench --bench uploads -- 1`.
+
+#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use chrono::Days;
+use chrono_tz::Tz;
+use engine::{Clinic, Clock, SystemClock};
+use futures::future::try_join_all;
+use futures::stream;
+use reqwest::{Body, Client};
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
+
+/// Users who upload at once.
+const UPLOADERS: usize = 10;
+/// Files of each upload.
+const FILES: usize = 20;
+/// The longest file that is taken, in MiB.
+const FILE_MIB: usize = 10;
+/// Users who book, and give the seat back, over and over.
+const BOOKERS: usize = 8;
+/// How long bookings are timed before the uploads begin.
+const QUIET: Duration = Duration::from_secs(10);
+/// How much of a body is sent at once.
+const PIECE: usize = 64 * 1024;
+const SECRET: &str = "a secret of the bench, longer than 32 bytes";
+const DOCTOR: &str = "doctor@clinic.example";
+const WEEK: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+/// The program. Killed when dropped.
+struct Server {
+    child: Child,
+    url: String,
+    _output: BufReader<ChildStdout>,
+}
+
+/// Calls of somebody with a token.
+#[derive(Clone)]
+struct Caller {
+    http: Client,
+    url: String,
+    email: String,
+    token: String,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        println!("This takes minutes: cargo bench --bench uploads");
+        return Ok(());
+    }
+    web::http_client::install_cryptography();
+    let mib = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(FILE_MIB);
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let server = Server::start(folder.path())?;
+    let runtime = runtime()?;
+    runtime.block_on(publish(&server.url))?;
+
+    println!("{BOOKERS} users book and give back for {} s", QUIET.as_secs());
+    let (quiet, ()) = meanwhile(&server.url, || {
+        runtime.block_on(async { tokio::time::sleep(QUIET).await });
+        Ok(())
+    })?;
+    let before = server.peak_kib()?;
+
+    println!("{UPLOADERS} users upload {FILES} files of {mib} MiB each; {BOOKERS} go on booking");
+    let content: Vec<u8> = (0..mib * 1024 * 1024).map(|n: usize| (n % 251) as u8).collect();
+    let (busy, seconds) = meanwhile(&server.url, || {
+        let begun = Instant::now();
+        runtime.block_on(upload_all(&server.url, &BASE64_STANDARD.encode(&content)))?;
+        Ok(begun.elapsed().as_secs_f64())
+    })?;
+    let after = server.peak_kib()?;
+    runtime.block_on(check(&server.url, &content))?;
+
+    let total = UPLOADERS * FILES * mib;
+    println!("\n{total} MiB of files in {seconds:.1} s: {:.0} MiB/s", total as f64 / seconds);
+    println!("server's peak resident memory: {} MiB before, {} MiB after", before / 1024, after / 1024);
+    println!("| bookings and cancellations | calls | p50 ms | p99 ms | longest ms |\n|---|---|---|---|---|");
+    print_row("before", quiet);
+    print_row("meanwhile", busy);
+    server.stop()
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Does something while others book, and says how long each of their calls took.
+fn meanwhile<T>(url: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(Vec<Duration>, T)> {
+    let done = Arc::new(AtomicBool::new(false));
+    let (url, stop) = (url.to_owned(), Arc::clone(&done));
+    let booking = thread::spawn(move || {
+        let bookers =
+            (0..BOOKERS).map(|number| book(Caller::new(&url, &format!("booker{number}"), "user"), &stop));
+        runtime()?.block_on(try_join_all(bookers))
+    });
+    let outcome = work();
+    done.store(true, Ordering::Release);
+    let booked = booking.join().map_err(|_| anyhow::anyhow!("the bookers have died"))??;
+    Ok((booked.concat(), outcome?))
+}
+
+async fn book(caller: Caller, stop: &AtomicBool) -> anyhow::Result<Vec<Duration>> {
+    let today = Clinic::new(Tz::Asia__Kolkata).today(SystemClock.now());
+    let mut taken = Vec::new();
+    for turn in 0_u64.. {
+        if stop.load(Ordering::Acquire) {
+            break;
+        }
+        // Tomorrow and the 13 days after it stay in the window beyond midnight.
+        let (date, start) = (today + Days::new(1 + turn / 48 % 14), turn % 48);
+        let start = format!("{:02}:{:02}", start / 2, start % 2 * 30);
+        let seat = json!({"doctor_id": DOCTOR, "date": date.to_string(), "start": start});
+        for call in ["book", "cancel"] {
+            let begun = Instant::now();
+            let answer = caller.call(&format!("/doctorBookings/{call}"), seat.clone()).await;
+            match answer {
+                Ok(_) => taken.push(begun.elapsed()),
+                // Five seats and eight who want one: a refusal is an answer too.
+                Err(error) if error.to_string().contains("slot_full") => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(taken)
+}
+
+/// A doctor who offers every half hour.
+async fn publish(url: &str) -> anyhow::Result<()> {
+    let doctor = Caller::new(url, DOCTOR, "doctor");
+    let account =
+        json!({"doctorname": "D", "email": DOCTOR, "password": "correct horse", "phoneNumber": "12345"});
+    doctor.call("/auth/signupDoctor", account).await?;
+    for day in WEEK {
+        let slots = json!([{"start": "00:00", "end": "24:00"}]);
+        let body = json!({"doctor_id": DOCTOR, "day": day, "slots": slots});
+        doctor.call("/doctorsService/setSlots", body).await?;
+    }
+    Ok(())
+}
+
+fn uploader(url: &str, number: usize) -> Caller {
+    Caller::new(url, &format!("uploader{number}@example.com"), "user")
+}
+
+async fn upload_all(url: &str, content: &str) -> anyhow::Result<()> {
+    let content = bytes_of(content.to_owned());
+    try_join_all((0..UPLOADERS).map(|number| upload(uploader(url, number), &content))).await?;
+    Ok(())
+}
+
+/// All bodies share the one content.
+async fn upload(caller: Caller, content: &Pieces) -> anyhow::Result<()> {
+    let mut body = bytes_of(format!("{{\"email\":\"{}\",\"files\":[", caller.email));
+    for number in 0..FILES {
+        let comma = if number == 0 { "" } else { "," };
+        body.extend(bytes_of(format!("{comma}{{\"filename\":\"{number}.bin\",\"content\":\"")));
+        body.extend(content.iter().cloned());
+        body.extend(bytes_of("\"}".to_owned()));
+    }
+    body.extend(bytes_of("]}".to_owned()));
+    let body = Body::wrap_stream(stream::iter(body.into_iter().map(Ok::<_, std::io::Error>)));
+    let request = caller.http.post(format!("{}/medilocker/upload", caller.url)).bearer_auth(&caller.token);
+    let answer = request.header("Content-Type", "application/json").body(body).send().await?;
+    ensure!(answer.status().is_success(), "an upload was refused: {}", answer.text().await?);
+    Ok(())
+}
+
+type Pieces = Vec<Piece>;
+type Piece = actix_web::web::Bytes;
+
+fn bytes_of(text: String) -> Pieces {
+    let mut rest = Piece::from(text);
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        pieces.push(rest.split_to(rest.len().min(PIECE)));
+    }
+    pieces
+}
+
+/// All files are there, and one of them is what was sent.
+async fn check(url: &str, content: &[u8]) -> anyhow::Result<()> {
+    for number in 0..UPLOADERS {
+        let caller = uploader(url, number);
+        let listed = caller.call("/medilocker/fetch", json!({"email": caller.email})).await?;
+        let files = listed["files"].as_array().context("no list")?;
+        let whole = files.iter().filter(|file| file["size"] == content.len()).count();
+        ensure!(whole == FILES, "{whole} of {FILES} files are there");
+    }
+    let caller = uploader(url, 0);
+    let file = json!({"email": caller.email, "filename": "7.bin"});
+    let link = caller.call("/medilocker/download", file).await?;
+    let link = link["download_url"].as_str().context("no link")?;
+    let downloaded = caller.http.get(link).send().await?.error_for_status()?.bytes().await?;
+    ensure!(downloaded == content, "a file came back changed");
+    Ok(())
+}
+
+fn print_row(name: &str, mut taken: Vec<Duration>) {
+    taken.sort();
+    let at = |share: f64| {
+        let index = (taken.len() as f64 * share) as usize;
+        taken.get(index.min(taken.len().saturating_sub(1))).map_or(0.0, |time| time.as_secs_f64() * 1000.0)
+    };
+    println!("| {name} | {} | {:.1} | {:.1} | {:.1} |", taken.len(), at(0.5), at(0.99), at(1.0));
+}
+
+impl Caller {
+    /// With a token as the platform issues them, without the price of a log-in.
+    fn new(url: &str, email: &str, role: &str) -> Self {
+        let email = if email.contains('@') { email.to_owned() } else { format!("{email}@example.com") };
+        let now = SystemClock.now().timestamp();
+        let encode = |part: Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
+        let head = encode(json!({"alg": "HS256", "typ": "JWT"}));
+        let claims = encode(json!({"sub": email, "role": role, "iat": now, "exp": now + 3600}));
+        let signed = format!("{head}.{claims}");
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
+        let signature = BASE64_URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes()));
+        Self { http: Client::new(), url: url.to_owned(), email, token: format!("{signed}.{signature}") }
+    }
+
+    async fn call(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(&self.token).json(&body);
+        let answer = request.send().await?;
+        let (status, body): (_, Value) = (answer.status(), answer.json().await?);
+        ensure!(status.is_success(), "{path} was refused: {body}");
+        Ok(body)
+    }
+}
+
+impl Server {
+    /// Starts it and waits for the first line of its output, which ends with its address.
+    fn start(data: &Path) -> anyhow::Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kokoro"));
+        command.env_clear().env("KOKORO_LISTEN", "127.0.0.1:0").env("KOKORO_DATA_DIR", data.join("data"));
+        command.env("KOKORO_JWT_SECRET", SECRET).env("RATE_LIMIT_PER_MINUTE", "0").env("RUST_LOG", "warn");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut output = BufReader::new(child.stdout.take().context("no output")?);
+        let mut first = String::new();
+        output.read_line(&mut first)?;
+        let Some(at) = first.find("http://") else { bail!("it did not start: {}", child.wait()?) };
+        Ok(Self { child, url: first[at..].trim().to_owned(), _output: output })
+    }
+
+    /// The most memory that it ever had: `VmHWM` of proc(5).
+    fn peak_kib(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Asks it to stop, with all that is in flight stored.
+    fn stop(mut self) -> anyhow::Result<()> {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        ensure!(asked.success(), "it cannot be asked to stop");
+        let ended = self.child.wait()?;
+        ensure!(ended.success(), "it did not stop well: {ended}");
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

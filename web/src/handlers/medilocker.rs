@@ -189,10 +189,10 @@ pub(crate) async fn delete(
     let user = caller.user()?;
     caller.acts_for(body.raw("email"))?;
     let FileRequest { filename, .. } = body.parse()?;
-    let deleted = async {
+    let deleted = Box::pin(async {
         let was_there = app.locker.delete(user.as_str(), &filename, app.now()).await?;
         was_there.then_some(()).ok_or(ApiError::File(FileRefusal::NotFound))
-    };
+    });
     let deed = Deed::own_file(AuditAction::FileDeleted, &caller, &filename);
     app.audit.change(&Actor::new(&caller, request_id), [deed], deleted).await?;
     Ok(Json(Deleted { message: "File deleted successfully" }))

@@ -126,8 +126,8 @@ impl Upload {
             let deed =
                 |file: &NewFile| Deed::own_file(AuditAction::FileUploaded, &caller, file.name.as_str());
             let deeds: Vec<Deed> = files.iter().map(deed).collect();
-            let upload = app.locker.upload(caller.address(), files, app.now());
-            let stored = app.audit.change(&by, deeds, async { Ok(upload.await?) }).await;
+            let stored = Box::pin(async { Ok(app.locker.upload(caller.address(), files, app.now()).await?) });
+            let stored = app.audit.change(&by, deeds, stored).await;
             drop(place);
             stored
         });

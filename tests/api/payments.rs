@@ -239,6 +239,21 @@ async fn a_payment_without_notes_is_found_through_its_link() {
 }
 
 #[actix_web::test]
+async fn a_payment_is_not_taken_for_one_through_whatever_link_is_named_first() {
+    let (app, razorpay, ada) = start().await;
+    let plink = link(&app, &ada).await;
+    let mut payment = razorpay.pay(&plink, "captured");
+    payment["id"] = json!("pay_ofsomebodyelse");
+    payment["notes"] = json!([]);
+    // As if the filter were not known there.
+    razorpay.next(Mood::Instead(200, payment.to_string()));
+    razorpay.next(Mood::Instead(200, json!({"payment_links": razorpay.links()}).to_string()));
+    let answer = app.as_user(&ada).post(PATH, json!({"payment_id": payment["id"]})).await;
+    assert_eq!(told(answer), (404, "payment_not_found".to_owned()));
+    app.stop().await;
+}
+
+#[actix_web::test]
 async fn only_the_payer_is_told_of_a_payment() {
     let (app, razorpay, ada) = start().await;
     let bob = app.user("bob").await;
@@ -296,11 +311,21 @@ async fn a_payment_that_did_not_come_through_one_of_our_links_is_nobodys() {
 
 #[actix_web::test]
 async fn one_key_makes_one_link() {
-    let (app, razorpay, ada) = start().await;
+    let (app, mut razorpay, ada) = start().await;
     let bob = app.user("bob").await;
-    let (first, second) =
-        tokio::join!(pay_with_key(&app, &ada, 500, "k"), pay_with_key(&app, &ada, 500, "k"));
+    // The repeat overtakes the first request, which Razorpay then refuses.
+    let permission = Arc::new(Notify::new());
+    razorpay.next(Mood::Held(permission.clone()));
+    let meanwhile = async {
+        razorpay.arrival().await;
+        let answer = pay_with_key(&app, &ada, 500, "k").await;
+        permission.notify_one();
+        answer
+    };
+    let (first, second) = tokio::join!(pay_with_key(&app, &ada, 500, "k"), meanwhile);
     assert_eq!((first.0, &first), (200, &second));
+    let asked = razorpay.heard().iter().filter(|heard| heard.method == "POST").count();
+    assert_eq!(asked, 2, "both have asked for it");
     assert_eq!(pay_with_key(&app, &ada, 500, "k").await, first);
     assert_eq!(razorpay.links().len(), 1);
     for other in [

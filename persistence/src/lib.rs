@@ -27,11 +27,12 @@ pub use dynamo::{
     AUDIT_ENTRIES_AT_ONCE, Account, AccountKind, Accounts, AccountsError, AuditAction, AuditCursor,
     AuditCursorError, AuditEntry, AuditError, AuditOutcome, AuditPage, AuditParty, AuditRow, AuditSubject,
     AuditTrail, BookingRow, Chats, CreateError, Dynamo, DynamoBookings, DynamoFences, Exchange,
-    LISTED_DATES_MAX, NewAccount, PaymentRow, Payments, StoredPayment, UserBookings,
+    LISTED_DATES_MAX, NewAccount, PaymentRow, Payments, ProfileChange, ProfileText, Profiles, PublicDoctor,
+    StoredPayment, Subscription, UserBookings,
 };
 pub use embedded::{EmbeddedDynamo, EmbeddedError, EmbeddedS3, Where};
 pub use s3::{
-    BucketNames, BucketsError, DocumentKind, Documents, FileName, FilesError, InvalidFileName, Locker,
-    NewFile, S3, StoredFile, UploadError,
+    BucketNames, BucketsError, DocumentError, DocumentKind, Documents, FileName, FilesError, InvalidFileName,
+    Locker, NewFile, S3, StoredFile, UploadError,
 };
 pub use tables::{TableNames, TablesError};

@@ -20,6 +20,7 @@ mod listing;
 mod locker;
 mod old_rows;
 mod outcomes;
+mod profiles;
 mod proxy;
 mod tables;
 mod uploads;

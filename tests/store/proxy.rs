@@ -1,8 +1,8 @@
 //! A connection that breaks on command: what the server did is done, but its answer is lost.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,6 +16,8 @@ pub(crate) struct LossyProxy {
 #[derive(Default)]
 struct Counts {
     to_lose: AtomicUsize,
+    /// What a request has in its head for its answer to be lost; empty for any request.
+    meant: Mutex<&'static str>,
     lost: AtomicUsize,
 }
 
@@ -44,6 +46,12 @@ impl LossyProxy {
         self.counts.to_lose.store(count, Ordering::SeqCst);
     }
 
+    /// Loses the next answers to requests of this kind: `TransactWriteItems`, for one.
+    pub(crate) fn lose_answers_to(&self, operation: &'static str, count: usize) {
+        *self.counts.meant.lock().unwrap() = operation;
+        self.lose_answers(count);
+    }
+
     /// How many were lost.
     pub(crate) fn lost(&self) -> usize {
         self.counts.lost.load(Ordering::SeqCst)
@@ -54,12 +62,26 @@ async fn forward(client: TcpStream, server: String, counts: Arc<Counts>) {
     let Ok(server) = TcpStream::connect(server).await else { return };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let requests = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+    let is_meant = Arc::new(AtomicBool::new(true));
+    let (asked, meant) = (Arc::clone(&is_meant), Arc::clone(&counts));
+    let requests = tokio::spawn(async move {
+        let mut request = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = from_client.read(&mut request).await {
+            let text = String::from_utf8_lossy(&request[..length]);
+            // The rest of a long body says nothing of what it belongs to.
+            if text.starts_with("POST ") {
+                asked.store(text.contains(*meant.meant.lock().unwrap()), Ordering::SeqCst);
+            }
+            if to_server.write_all(&request[..length]).await.is_err() {
+                break;
+            }
+        }
+    });
     let mut answer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from_server.read(&mut answer).await {
         let lose =
-            counts.to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if lose.is_ok() {
+            || counts.to_lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if is_meant.load(Ordering::SeqCst) && lose().is_ok() {
             counts.lost.fetch_add(1, Ordering::SeqCst);
             break;
         }

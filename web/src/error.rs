@@ -48,6 +48,10 @@ pub(crate) enum ApiError {
     File(FileRefusal),
     /// An account of this kind has the e-mail address.
     EmailTaken(AccountKind),
+    /// The patient's list of doctors has no room for another.
+    SubscriptionsFull,
+    /// The doctor's list of subscribers has no room for another.
+    SubscribersFull,
     /// No such account, or a wrong password: nobody is told which.
     InvalidCredentials,
     /// Too many failed log-ins.
@@ -89,6 +93,12 @@ pub(crate) enum ApiError {
 pub(crate) enum FileRefusal {
     /// It is longer than allowed.
     TooLarge,
+    /// A document is longer than allowed.
+    DocumentTooLarge,
+    /// What came as a photo is none.
+    NoPhoto,
+    /// What came as another document is neither a photo nor a PDF.
+    NoPaper,
     /// The store cannot keep a name this long.
     NameTooLong,
     /// The store cannot keep this much metadata beside it.
@@ -204,6 +214,12 @@ impl ApiError {
             Self::Assistant(error) => unanswered(*error),
             Self::File(refusal) => file(*refusal),
             Self::EmailTaken(kind) => Told::new(S::CONFLICT, "email_taken", email_taken(*kind)),
+            Self::SubscriptionsFull => {
+                Told::new(S::CONFLICT, "subscriptions_full", "You cannot subscribe to any more doctors")
+            }
+            Self::SubscribersFull => {
+                Told::new(S::CONFLICT, "subscribers_full", "This doctor cannot take any more subscribers")
+            }
             Self::InvalidCredentials => {
                 let header = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 Told::new(S::UNAUTHORIZED, "invalid_credentials", "Invalid email or password").with(header)
@@ -325,6 +341,15 @@ fn file(refusal: FileRefusal) -> Told {
         }
         FileRefusal::MetadataTooLarge => {
             invalid("metadata_too_large", "The metadata of a file may be at most 2 KiB long")
+        }
+        FileRefusal::DocumentTooLarge => {
+            Told::new(S::PAYLOAD_TOO_LARGE, "document_too_large", "A document may be at most 5 MiB long")
+        }
+        FileRefusal::NoPhoto => {
+            invalid("unsupported_document", "'profilePhoto' must be a JPEG, PNG or WebP image")
+        }
+        FileRefusal::NoPaper => {
+            invalid("unsupported_document", "A certificate or proof must be a PDF, JPEG, PNG or WebP file")
         }
         FileRefusal::Exists => {
             Told::new(S::CONFLICT, "file_exists", "File with the same name already exists")

@@ -11,7 +11,7 @@ use crate::config::CHAT_TIMEOUT;
 use crate::error::ApiError;
 use crate::guard::{self, AnswerTimeout};
 use crate::handlers::{
-    audit, auth, chat, docs, doctor_bookings, doctors_service, health, medilocker, metrics, payment,
+    audit, auth, chat, docs, doctor_bookings, doctors_service, health, medilocker, metrics, payment, profiles,
 };
 use crate::limits::Costly;
 use crate::services::UPLOAD_BODY_LIMIT;
@@ -26,11 +26,12 @@ pub(crate) const READYZ: &str = "/readyz";
 pub(crate) const WEBHOOK: &str = "/payment/webhook";
 
 /// Second names of calls, which the frontend uses as well.
-pub(crate) const ALIASES: [(&str, &str); 4] = [
+pub(crate) const ALIASES: [(&str, &str); 5] = [
     ("/auth/signupUser", "/auth/user/signup"),
     ("/auth/signupDoctor", "/auth/doctor/signup"),
     ("/auth/loginUser", "/auth/user/login"),
     ("/auth/loginDoctor", "/auth/doctor/login"),
+    ("/doctorsService/completeProfile", "/doctorsService/updateProfile"),
 ];
 
 /// First parts of the paths under which a frontend has nothing: a slip in a call is told as such, not answered with a page.
@@ -60,6 +61,12 @@ pub(crate) fn all(config: &mut ServiceConfig) {
         .service(posted("/auth/loginDoctor", auth::log_in_doctor).app_data(Costly::LogIn))
         .service(posted("/auth/logout", auth::log_out))
         // what doctors publish
+        .service(
+            posted("/doctorsService/completeProfile", profiles::complete_profile)
+                .app_data(profiles::BODY_LIMIT),
+        )
+        .service(posted("/doctorsService/fetchDoctors", profiles::fetch_doctors))
+        .service(posted("/doctorsService/subscribe", profiles::subscribe))
         .service(posted("/doctorsService/setSlots", doctors_service::set_slots))
         .service(posted("/doctorsService/updateSlot", doctors_service::update_slot))
         // seats

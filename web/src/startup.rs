@@ -22,7 +22,8 @@ use crate::limits::Limits;
 use crate::metrics::Collector;
 use crate::server::Listeners;
 use crate::services::{
-    Accounts, Assistant, Audit, DOCTOR_LISTS_AT_ONCE, Payments, Uploads, fill_with_examples, has_examples,
+    Accounts, Assistant, Audit, DOCTOR_LISTS_AT_ONCE, Payments, Profiles, Uploads, fill_with_examples,
+    has_examples,
 };
 use crate::state::AppState;
 
@@ -167,13 +168,18 @@ impl Application {
             audit: Audit::start(dynamo.audit(), Arc::clone(&clock), Arc::clone(&chance)),
             payments: Payments::new(dynamo.payments(), &config.payments, Arc::clone(&chance))
                 .context("Razorpay cannot be called")?,
+            profiles: Profiles::new(
+                dynamo.profiles(),
+                s3.documents(),
+                Arc::clone(&clock),
+                Arc::clone(&chance),
+            ),
             clock,
             clinic: config.clinic,
             tokens: Tokens::new(&secret),
             directory: engine.directory(),
             user_bookings: dynamo.user_bookings(),
             locker: s3.locker(&dynamo),
-            documents: s3.documents(),
             doctor_lists: Semaphore::new(DOCTOR_LISTS_AT_ONCE),
             uploads: Uploads::new(&config.files.place).context("no folder to spool uploads to")?,
             standing: engine.standing(),

@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use chrono::{DateTime, NaiveDate, Utc};
 use engine::{Clinic, Clock, Directory, Standing};
-use persistence::{Documents, Locker, UserBookings};
+use persistence::{Locker, UserBookings};
 use tokio::sync::{Semaphore, watch};
 
 use crate::auth::Tokens;
@@ -15,7 +15,7 @@ use crate::config::{CorsConfig, ServerConfig};
 use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::metrics::Collector;
-use crate::services::{Accounts, Assistant, Audit, Payments, Uploads};
+use crate::services::{Accounts, Assistant, Audit, Payments, Profiles, Uploads};
 
 /// The parts that handlers, extractors and middleware share.
 pub(crate) struct AppState {
@@ -30,10 +30,10 @@ pub(crate) struct AppState {
     pub(crate) audit: Audit,
     pub(crate) collector: Collector,
     pub(crate) payments: Payments,
+    pub(crate) profiles: Profiles,
     pub(crate) directory: Directory,
     pub(crate) user_bookings: UserBookings,
     pub(crate) locker: Locker,
-    pub(crate) documents: Documents,
     /// Places for readers of doctors' lists.
     pub(crate) doctor_lists: Semaphore,
     pub(crate) uploads: Uploads,

@@ -15,10 +15,10 @@ use super::{Dynamo, keys};
 
 const PASSWORD: &str = "password";
 const PHONE_NUMBER: &str = "phoneNumber";
-const LOCATION: &str = "location";
+pub(super) const LOCATION: &str = "location";
 const EMAIL_VERIFIED: &str = "emailVerified";
 const PHONE_VERIFIED: &str = "phoneVerified";
-const ONBOARDED: &str = "onboarded";
+pub(super) const ONBOARDED: &str = "onboarded";
 /// Names the sign-up that wrote the row, so that a repeat of a put knows its own earlier success.
 const SIGNUP_ID: &str = "signup_id";
 
@@ -37,7 +37,7 @@ pub enum AccountKind {
 }
 
 impl AccountKind {
-    const fn name_attribute(self) -> &'static str {
+    pub(super) const fn name_attribute(self) -> &'static str {
         match self {
             Self::User => "username",
             Self::Doctor => "doctorname",
@@ -195,6 +195,13 @@ impl Accounts {
                 Some(_) | None => Err(Failure::of(&error).into_load_error().into()),
             },
         }
+    }
+
+    /// Whether there are accounts of this kind at all.
+    pub async fn any(&self, kind: AccountKind) -> Result<bool, AccountsError> {
+        let scan = self.dynamo.patient.scan().table_name(self.table(kind)).limit(1);
+        let found = scan.projection_expression(keys::EMAIL).consistent_read(true).send().await;
+        Ok(found.map_err(load_error)?.count() > 0)
     }
 
     async fn get(&self, kind: AccountKind, email: &str) -> Result<Option<Account>, AccountsError> {

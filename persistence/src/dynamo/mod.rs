@@ -1,6 +1,6 @@
 //! DynamoDB: one file per hop. [`bookings`] and [`fences`] implement the engine's traits; [`accounts`], [`audit`],
-//! [`chats`], [`payments`] and [`user_bookings`] are called by `web`; [`keys`], [`items`] and [`transact`] know how rows
-//! look, [`error`] what a failure means.
+//! [`chats`], [`payments`], [`profiles`], [`subscriptions`] and [`user_bookings`] are called by `web`; [`keys`],
+//! [`items`] and [`transact`] know how rows look, [`error`] what a failure means.
 
 mod accounts;
 mod audit;
@@ -12,6 +12,8 @@ mod fences;
 mod items;
 pub(crate) mod keys;
 mod payments;
+mod profiles;
+mod subscriptions;
 mod transact;
 mod uploads;
 mod user_bookings;
@@ -32,6 +34,8 @@ pub use chats::{Chats, Exchange};
 pub(crate) use error::request_failure;
 pub use fences::DynamoFences;
 pub use payments::{PaymentRow, Payments, StoredPayment};
+pub use profiles::{ProfileChange, ProfileText, Profiles, PublicDoctor};
+pub use subscriptions::Subscription;
 pub(crate) use uploads::{Entry, Journal, Uploads};
 pub use user_bookings::{BookingRow, LISTED_DATES_MAX, UserBookings};
 
@@ -76,6 +80,11 @@ impl Dynamo {
     /// Who read, changed or deleted whose records.
     pub fn audit(&self) -> AuditTrail {
         AuditTrail::new(self.clone())
+    }
+
+    /// Doctors' profiles.
+    pub fn profiles(&self) -> Profiles {
+        Profiles::new(self.clone())
     }
 
     /// Lists of stored bookings.

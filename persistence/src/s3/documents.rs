@@ -4,6 +4,7 @@
 //! encoded text is the object's key. So it is here: whoever reads the row, old backend or new, finds the key in the
 //! text after the host, as it stands.
 
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use chrono::{DateTime, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -28,13 +29,28 @@ pub enum DocumentKind {
 }
 
 impl DocumentKind {
-    const fn name(self) -> &'static str {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::DegreeCertificate, Self::GovtIdProof, Self::ProfilePhoto];
+
+    /// Its part of a key, and the attribute of the doctor's row.
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::DegreeCertificate => "degreeCertificate",
             Self::GovtIdProof => "govtIdProof",
             Self::ProfilePhoto => "profilePhoto",
         }
     }
+}
+
+/// Why a document was not stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// The store cannot keep a name this long.
+    #[error("the name is too long for the file store")]
+    NameTooLong,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] FilesError),
 }
 
 /// Doctors' documents.
@@ -48,8 +64,12 @@ impl Documents {
         Self { s3 }
     }
 
-    /// Stores a document, in the place of an earlier one of that name, and returns the URL that the doctor's row keeps.
-    /// The URL names the object; it lets nobody fetch it.
+    /// The URL that the doctor's row keeps for a document of this name. It names the object; it lets nobody fetch it.
+    pub fn url(&self, doctor: &str, kind: DocumentKind, filename: &str) -> String {
+        format!("{}{}", self.url_prefix(), key(doctor, kind, filename))
+    }
+
+    /// Stores a document, in the place of an earlier one of that name, and returns its [`Self::url`].
     pub async fn put(
         &self,
         doctor: &str,
@@ -57,27 +77,23 @@ impl Documents {
         filename: &str,
         content_type: &str,
         bytes: Vec<u8>,
-    ) -> Result<String, FilesError> {
+    ) -> Result<String, DocumentError> {
         if doctor.is_empty() || doctor.contains('/') {
-            return Err(FilesError::UnfitOwner);
+            return Err(FilesError::UnfitOwner.into());
         }
-        let name = match filename {
-            // A browser would take these for a step in the path.
-            "." | ".." => filename.replace('.', "%2E"),
-            _ => utf8_percent_encode(filename, UNENCODED).to_string(),
-        };
-        let key = format!("{FOLDER}/{doctor}/{}/{name}", kind.name());
-        let url = format!("{}{key}", self.url_prefix());
         let request = self
             .s3
             .client
             .put_object()
             .bucket(&self.s3.buckets.documents)
-            .key(key)
+            .key(key(doctor, kind, filename))
             .content_type(content_type)
             .body(ByteStream::from(bytes));
-        request.send().await.map_err(files_error)?;
-        Ok(url)
+        match request.send().await {
+            Ok(_) => Ok(self.url(doctor, kind, filename)),
+            Err(error) if error.code() == Some("KeyTooLongError") => Err(DocumentError::NameTooLong),
+            Err(error) => Err(files_error(error).into()),
+        }
     }
 
     /// A URL under which anyone can fetch a profile photo for an hour, from the one in the doctor's row. `None` when
@@ -106,4 +122,13 @@ impl Documents {
     fn url_prefix(&self) -> String {
         format!("https://{}.s3.amazonaws.com/", self.s3.buckets.documents)
     }
+}
+
+fn key(doctor: &str, kind: DocumentKind, filename: &str) -> String {
+    let name = match filename {
+        // A browser would take these for a step in the path.
+        "." | ".." => filename.replace('.', "%2E"),
+        _ => utf8_percent_encode(filename, UNENCODED).to_string(),
+    };
+    format!("{FOLDER}/{doctor}/{}/{name}", kind.name())
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use aws_sdk_s3::Client;
 
 pub use buckets::{BucketNames, BucketsError};
-pub use documents::{DocumentKind, Documents};
+pub use documents::{DocumentError, DocumentKind, Documents};
 pub use error::{FilesError, UploadError};
 pub use file_name::{FileName, InvalidFileName};
 pub use locker::{Locker, NewFile, StoredFile};

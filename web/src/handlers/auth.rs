@@ -149,6 +149,7 @@ pub(crate) async fn sign_up_doctor(
     let kind = AccountKind::Doctor;
     let new = SignUp::check(kind, ("doctorname", doctorname), &email, password, phone, location)?;
     let doctor = app.accounts.sign_up(new).await?;
+    app.profiles.changed(&doctor.email).await;
     Ok(Json(DoctorSignedUp { message: "Doctor registered. Please complete profile setup.", doctor }))
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod medilocker;
 pub(crate) mod metrics;
 pub(crate) mod payment;
+pub(crate) mod profiles;
 
 use actix_web::HttpRequest;
 use chrono::NaiveDate;

@@ -1,6 +1,8 @@
 //! Schemas of fields that several bodies share, for `#[schema(schema_with = fields::email)]`.
 
-use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{
+    Array, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type,
+};
 use utoipa::openapi::{KnownFormat, SchemaFormat};
 
 use crate::services::QUESTION_CHARS_MAX;
@@ -11,6 +13,8 @@ const NOT_BLANK: &str = r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\
 const NO_CONTROLS: &str = r"^[^\x00-\x1F\x7F-\x9F]*$";
 /// Base64 whose padding may be left out.
 const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]={0,2}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?)?$";
+/// A text without control characters but those that make lines.
+const NO_CONTROLS_BUT_LAYOUT: &str = r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]*$";
 const EMAIL: &str = r"^[^@#\s\x00-\x1F\x7F-\x9F]+@[^@#\s\x00-\x1F\x7F-\x9F]+$";
 
 /// An e-mail address.
@@ -99,6 +103,28 @@ pub(crate) fn new_file_name() -> Object {
 pub(crate) fn file_content() -> Object {
     let text = text(BASE64).content_encoding("base64").description(Some("At most 10 MiB, decoded."));
     text.examples(["aGVsbG8="]).build()
+}
+
+/// What a doctor says of itself, if it does.
+pub(crate) fn said() -> Object {
+    or_none(text(NO_CONTROLS).max_length(Some(200)).build())
+}
+
+/// The same in several lines.
+pub(crate) fn description() -> Object {
+    or_none(text(NO_CONTROLS_BUT_LAYOUT).max_length(Some(2_000)).build())
+}
+
+/// For how long a doctor has practised, in words or in years.
+pub(crate) fn experience() -> Schema {
+    let years = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(100));
+    OneOfBuilder::new().item(said()).item(years).build().into()
+}
+
+/// A list of which only the length says something.
+pub(crate) fn nulls() -> Array {
+    let null = ObjectBuilder::new().schema_type(Type::Null);
+    ArrayBuilder::new().items(null).max_items(Some(1_000)).build()
 }
 
 fn text(pattern: &str) -> ObjectBuilder {

@@ -41,7 +41,7 @@ pub(crate) async fn available(
 }
 
 /// The lower-cased address where it is another one.
-fn lower_cased(doctor: &DoctorId) -> Option<DoctorId> {
+pub(super) fn lower_cased(doctor: &DoctorId) -> Option<DoctorId> {
     let lower_cased = doctor.as_str().to_lowercase();
     if lower_cased == doctor.as_str() { None } else { DoctorId::parse(&lower_cased).ok() }
 }

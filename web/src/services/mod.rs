@@ -1,5 +1,5 @@
-//! What is no actor's: accounts, the assistant, payments, the audit trail, a user's or doctor's list of bookings, the
-//! examples of `--demo`. Also the one place that knows how a doctor's address may be spelled.
+//! What is no actor's: accounts, the assistant, payments, the audit trail, a user's or doctor's list of bookings,
+//! doctors' profiles, the examples of `--demo`. Also the one place that knows how a doctor's address may be spelled.
 
 mod accounts;
 mod assistant;
@@ -7,7 +7,10 @@ mod audit;
 mod bookings;
 mod demo;
 mod doctors;
+mod documents;
+mod listing;
 mod payments;
+mod profiles;
 mod uploads;
 
 pub(crate) use accounts::{Accounts, Person, SignUp, VISITORS_ADDRESS, parse_email};
@@ -18,5 +21,8 @@ pub(crate) use bookings::{
 };
 pub(crate) use demo::{fill_with_examples, has_examples};
 pub(crate) use doctors::{ask, available};
+pub(crate) use documents::NewDocument;
+pub(crate) use listing::{Filter, Listed};
 pub(crate) use payments::{Paise, Payer, PaymentError, PaymentId, Payments};
+pub(crate) use profiles::{Profiles, Subscribed};
 pub(crate) use uploads::{BODY_LIMIT as UPLOAD_BODY_LIMIT, Uploads};

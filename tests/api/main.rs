@@ -19,6 +19,8 @@ mod openapi;
 mod payment_failures;
 mod payments;
 mod permissions;
+mod profiles;
 mod razorpay;
 mod uploads;
 mod webhooks;
+mod wire;

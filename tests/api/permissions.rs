@@ -79,6 +79,14 @@ fn routes(Cast { ada, asha, .. }: &Cast) -> Vec<(&'static str, Value, [Expected;
         ("/auth/loginDoctor", doctor.clone(), ANYBODY),
         ("/auth/doctor/login", doctor, ANYBODY),
         ("/auth/logout", json!({}), ANYBODY),
+        ("/doctorsService/completeProfile", json!({"email": asha.email, "fees": 500}), THAT_DOCTOR),
+        ("/doctorsService/updateProfile", json!({"email": asha.email}), THAT_DOCTOR),
+        ("/doctorsService/fetchDoctors", json!({}), ANYBODY),
+        (
+            "/doctorsService/subscribe",
+            json!({"user_email": ada.email, "doctor_email": asha.email}),
+            THAT_USER,
+        ),
         (
             "/doctorsService/setSlots",
             json!({"doctor_id": asha.email, "day": "Monday", "slots": [slot]}),

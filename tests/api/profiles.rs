@@ -1,0 +1,458 @@
+//! Doctors' profiles: who changes them, what of them is public, and who subscribes.
+
+use std::collections::{BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use chrono::TimeDelta;
+use engine::{Clock, SystemClock};
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+use web::config::Place;
+
+use crate::harness::{PASSWORD, Reply, TestApp, TestUser, config, told};
+use crate::wire::Wire;
+
+const COMPLETE: &str = "/doctorsService/completeProfile";
+const FETCH: &str = "/doctorsService/fetchDoctors";
+const SUBSCRIBE: &str = "/doctorsService/subscribe";
+
+/// A whole picture of one pixel.
+const PNG: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
+const PDF: &[u8] = b"%PDF-1.4\n1 0 obj\n<<>>\nendobj\ntrailer\n<<>>\n%%EOF\n";
+
+async fn complete(app: &TestApp, doctor: &TestUser, mut changes: Value) -> (u16, Value) {
+    changes["email"] = json!(doctor.email);
+    app.as_user(doctor).post(COMPLETE, changes).await
+}
+
+async fn subscribe(app: &TestApp, user: &TestUser, doctor: &TestUser) -> (u16, Value) {
+    let body = json!({"user_email": user.email, "doctor_email": doctor.email});
+    app.as_user(user).post(SUBSCRIBE, body).await
+}
+
+async fn fetch(app: &TestApp, body: Value) -> Vec<Value> {
+    let (status, body) = app.post(FETCH, None, &body).await;
+    assert_eq!(status, 200, "{body}");
+    body["doctors"].as_array().unwrap().clone()
+}
+
+async fn one(app: &TestApp, doctor: &TestUser) -> Value {
+    let doctors = fetch(app, json!({})).await;
+    doctors.into_iter().find(|shown| shown["email"] == doctor.email.as_str()).unwrap()
+}
+
+fn emails(doctors: &[Value]) -> Vec<&str> {
+    doctors.iter().map(|doctor| doctor["email"].as_str().unwrap()).collect()
+}
+
+fn s(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+/// Puts a doctor's row as somebody else would.
+async fn put(app: &TestApp, row: &[(&str, AttributeValue)]) {
+    let item: HashMap<_, _> = row.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let table = &app.dynamo().tables().doctors;
+    app.dynamo().client().put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
+}
+
+async fn row(app: &TestApp, doctor: &TestUser) -> HashMap<String, AttributeValue> {
+    let table = &app.dynamo().tables().doctors;
+    let request = app.dynamo().client().get_item().table_name(table).key("email", s(&doctor.email));
+    request.consistent_read(true).send().await.unwrap().item.unwrap()
+}
+
+#[actix_web::test]
+async fn what_the_public_sees_of_a_doctor_is_this_and_nothing_else() {
+    let app = TestApp::start().await;
+    let secret = |name: &str| s(&format!("SECRET {name}"));
+    let everything = [
+        ("email", s("asha@x.com")),
+        ("doctorname", s("Dr. Asha Rao")),
+        ("password", secret("password")),
+        ("phoneNumber", secret("phone")),
+        ("location", s("Pune")),
+        ("emailVerified", AttributeValue::Bool(true)),
+        ("phoneVerified", AttributeValue::Bool(true)),
+        ("onboarded", AttributeValue::Bool(true)),
+        ("description", s("Hearts.")),
+        ("specialization", s("Cardiology")),
+        ("experience", s("12 years")),
+        ("fees", AttributeValue::N("500".to_owned())),
+        ("timings", s("10 to 4")),
+        ("licenseNumber", secret("licence")),
+        ("registrationId", secret("registration")),
+        ("affiliation", s("City Hospital")),
+        ("degreeCertificate", secret("certificate")),
+        ("govtIdProof", secret("identity")),
+        ("profilePhoto", s("https://elsewhere.example/SECRET.png")),
+        ("signup_id", secret("sign-up")),
+        ("added_later", secret("news")),
+        ("subscribers", AttributeValue::L(vec![secret("ada@x.com"), secret("bob@x.com")])),
+    ];
+    put(&app, &everything).await;
+    put(&app, &[("email", s("ben@x.com")), ("location", AttributeValue::Null(true))]).await;
+
+    let reply = Reply::of(app.request(Method::POST, FETCH).json(&json!({}))).await;
+    assert_eq!(reply.status, 200);
+    assert!(!reply.body.to_string().contains("SECRET"), "{}", reply.body);
+    let known = json!({
+        "email": "asha@x.com", "doctorname": "Dr. Asha Rao", "location": "Pune",
+        "specialization": "Cardiology", "experience": "12 years", "fees": 500, "timings": "10 to 4",
+        "affiliation": "City Hospital", "description": "Hearts.", "onboarded": true, "subscriberCount": 2,
+        "profilePhoto": null, "subscribers": [null, null],
+    });
+    let unknown = json!({
+        "email": "ben@x.com", "doctorname": null, "location": null, "specialization": null,
+        "experience": null, "fees": null, "timings": null, "affiliation": null, "description": null,
+        "onboarded": false, "subscriberCount": 0, "profilePhoto": null, "subscribers": [],
+    });
+    assert_eq!(reply.body, json!({"doctors": [known, unknown]}));
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_completed_profile_is_shown_at_once_and_keeps_what_was_not_sent() {
+    let app = TestApp::start().await;
+    let asha = app.doctor_without_slots("asha").await;
+    assert_eq!(one(&app, &asha).await["onboarded"], false, "a new doctor is listed at once");
+    let first = json!({"specialization": "Cardiology", "experience": 12, "fees": 0, "description": "Two\nlines",
+        "licenseNumber": "L-1", "registrationId": "R-1", "timings": "", "platform": "web"});
+    let (status, body) = complete(&app, &asha, first).await;
+    assert_eq!((status, body), (200, json!({"message": "Doctor profile updated successfully."})));
+    let second = json!({"affiliation": "City Hospital", "fees": null, "profilePhoto": null});
+    let body = app.as_user(&asha).post("/doctorsService/updateProfile", with_email(&asha, second)).await;
+    assert_eq!(body.0, 200, "{}", body.1);
+    let shown = one(&app, &asha).await;
+    for (field, value) in [
+        ("onboarded", json!(true)),
+        ("specialization", json!("Cardiology")),
+        ("experience", json!("12")),
+        ("fees", json!(0)),
+        ("description", json!("Two\nlines")),
+        ("timings", json!("")),
+        ("affiliation", json!("City Hospital")),
+    ] {
+        assert_eq!(shown[field], value, "{field}");
+    }
+    assert_eq!(row(&app, &asha).await["licenseNumber"], s("L-1"));
+    app.stop().await;
+}
+
+fn with_email(doctor: &TestUser, mut body: Value) -> Value {
+    body["email"] = json!(doctor.email);
+    body
+}
+
+#[actix_web::test]
+async fn a_profile_that_cannot_be_kept_is_refused_and_nothing_changes() {
+    let app = TestApp::start().await;
+    let asha = app.doctor_without_slots("asha").await;
+    let before = row(&app, &asha).await;
+    let document = |name: &str, content: &str| json!({"filename": name, "base64_content": content});
+    let pdf = BASE64_STANDARD.encode(PDF);
+    let invalid = |changes: Value| (changes, 422, "invalid_value");
+    for (changes, status, code) in [
+        invalid(json!({"fees": -1})),
+        invalid(json!({"fees": 1.5})),
+        invalid(json!({"fees": "500"})),
+        invalid(json!({"fees": 1_000_001})),
+        invalid(json!({"fees": 1e30})),
+        invalid(json!({"experience": 101})),
+        invalid(json!({"experience": []})),
+        invalid(json!({"description": "x".repeat(2_001)})),
+        invalid(json!({"description": "a\u{0}"})),
+        invalid(json!({"specialization": "x".repeat(201)})),
+        invalid(json!({"specialization": "two\nlines"})),
+        invalid(json!({"profilePhoto": "photo.png"})),
+        invalid(json!({"profilePhoto": {"filename": "me.png"}})),
+        invalid(json!({"profilePhoto": document("../me.png", PNG)})),
+        invalid(json!({"profilePhoto": document("", PNG)})),
+        invalid(json!({"profilePhoto": document("me.png", "no base64!")})),
+        (json!({"profilePhoto": document("me.png", &pdf)}), 422, "unsupported_document"),
+        (json!({"govtIdProof": document("id.pdf", "aGVsbG8=")}), 422, "unsupported_document"),
+        (json!({"profilePhoto": document("me.png", &"A".repeat(7_000_000))}), 413, "document_too_large"),
+    ] {
+        assert_eq!(told(complete(&app, &asha, changes).await), (status, code.to_owned()));
+    }
+    let huge = json!({"profilePhoto": document("me.png", &"A".repeat(22 * 1024 * 1024))});
+    assert_eq!(told(complete(&app, &asha, huge).await), (413, "body_too_large".to_owned()));
+    assert_eq!(row(&app, &asha).await, before);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_photo_is_for_everybody_and_an_identity_for_nobody() {
+    let app = TestApp::start().await;
+    // The store of files goes by the real time.
+    app.clock.set(SystemClock.now());
+    let asha = app.doctor_without_slots("asha").await;
+    let (png, pdf) = (BASE64_STANDARD.decode(PNG).unwrap(), BASE64_STANDARD.encode(PDF));
+    let documents = json!({
+        "profilePhoto": {"filename": "मेरा फोटो.jpg", "base64_content": format!("data:image/jpeg;base64,{PNG}")},
+        "govtIdProof": {"filename": "id.pdf", "base64_content": pdf},
+        "degreeCertificate": {"filename": "degree", "base64_content": pdf},
+    });
+    let (status, body) = complete(&app, &asha, documents).await;
+    assert_eq!(status, 200, "{body}");
+    let row = row(&app, &asha).await;
+    let folder = "https://kokoro-doctor-documents.s3.amazonaws.com/doctors/asha@clinic.example";
+    assert_eq!(row["govtIdProof"], s(&format!("{folder}/govtIdProof/id.pdf")));
+    assert_eq!(row["degreeCertificate"], s(&format!("{folder}/degreeCertificate/degree")));
+
+    let shown = one(&app, &asha).await;
+    assert!(!shown.to_string().contains("govtIdProof"), "{shown}");
+    let url = shown["profilePhoto"].as_str().unwrap();
+    let photo = app.client.get(url).send().await.unwrap();
+    assert_eq!(photo.headers()["content-type"], "image/png", "its bytes say so, whatever its name");
+    assert_eq!(photo.bytes().await.unwrap(), png);
+
+    let bare = url.split('?').next().unwrap();
+    assert_eq!(app.client.get(bare).send().await.unwrap().status(), 403, "unsigned");
+    let (before, _) = url.split_once("/profilePhoto/").unwrap();
+    let signature = url.split_once('?').unwrap().1;
+    for identity in
+        [format!("{before}/govtIdProof/id.pdf"), format!("{before}/govtIdProof/id.pdf?{signature}")]
+    {
+        assert_eq!(app.client.get(identity).send().await.unwrap().status(), 403);
+    }
+    // A row that names another document as its photo shows none.
+    put(&app, &[("email", s("ben@x.com")), ("profilePhoto", row["govtIdProof"].clone())]).await;
+    app.clock.advance(TimeDelta::minutes(1));
+    let doctors = fetch(&app, json!({"search": ""})).await;
+    assert_eq!(doctors[1]["email"], "ben@x.com");
+    assert_eq!(doctors[1]["profilePhoto"], Value::Null);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_new_photo_of_the_same_name_leaves_the_old_one_as_it_is() {
+    let app = TestApp::start().await;
+    app.clock.set(SystemClock.now());
+    let asha = app.doctor_without_slots("asha").await;
+    let old = BASE64_STANDARD.decode(PNG).unwrap();
+    let new = [&old[..], b"\0"].concat();
+    let mut urls = Vec::new();
+    for bytes in [&old, &new] {
+        let photo = json!({"filename": "me.png", "base64_content": BASE64_STANDARD.encode(bytes)});
+        assert_eq!(complete(&app, &asha, json!({"profilePhoto": photo})).await.0, 200);
+        urls.push(one(&app, &asha).await["profilePhoto"].as_str().unwrap().to_owned());
+    }
+    for (url, bytes) in urls.iter().zip([&old, &new]) {
+        assert_eq!(app.client.get(url).send().await.unwrap().bytes().await.unwrap(), *bytes);
+    }
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn pages_neither_skip_nor_repeat() {
+    let app = TestApp::start().await;
+    for n in 0..7 {
+        put(&app, &[("email", s(&format!("dr{n}@x.com")))]).await;
+    }
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let body = json!({"limit": 3, "cursor": cursor});
+        let (status, page) = app.post(FETCH, None, &body).await;
+        assert_eq!(status, 200, "{page}");
+        seen.extend(emails(page["doctors"].as_array().unwrap()).into_iter().map(str::to_owned));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (0..7).map(|n| format!("dr{n}@x.com")).collect::<Vec<_>>());
+    let (_, whole) = app.post(FETCH, None, &json!({"limit": 7})).await;
+    assert_eq!(whole.get("next_cursor"), None, "there is nothing more");
+
+    let cursor = cursor.unwrap();
+    let tampered = format!("{}{}", &cursor[1..], &cursor[..1]);
+    for body in [
+        json!({"cursor": tampered}),
+        json!({"cursor": 7}),
+        json!({"limit": 0}),
+        json!({"limit": 1_001}),
+        json!({"limit": 1.5}),
+        json!({"limit": "3"}),
+        json!({"search": "x".repeat(201)}),
+        json!([]),
+    ] {
+        assert_eq!(told(app.post(FETCH, None, &body).await), (422, "invalid_value".to_owned()), "{body}");
+    }
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn doctors_are_found_in_any_case_and_script() {
+    let app = TestApp::start().await;
+    for (email, name, specialization, location, affiliation) in [
+        ("a@x.com", "Dr. Asha Rao", "Cardiology", "Pune", "City Hospital"),
+        ("b@x.com", "डॉ. आशा", " cardiology ", "Überlingen", "Apollo"),
+        ("c@x.com", "李医生", "Dermatology", "PUNE", "Apollo"),
+    ] {
+        let row = [
+            ("email", s(email)),
+            ("doctorname", s(name)),
+            ("specialization", s(specialization)),
+            ("location", s(location)),
+            ("affiliation", s(affiliation)),
+            ("description", s("hidden words")),
+        ];
+        put(&app, &row).await;
+    }
+    for (body, expected) in [
+        (json!({"specialization": "CARDIOLOGY"}), &["a@x.com", "b@x.com"][..]),
+        (json!({"specialization": " Cardio"}), &[]),
+        (json!({"specialization": " "}), &["a@x.com", "b@x.com", "c@x.com"]),
+        (json!({"search": "pune"}), &["a@x.com", "c@x.com"]),
+        (json!({"search": " ASHA "}), &["a@x.com"]),
+        (json!({"search": "आशा"}), &["b@x.com"]),
+        (json!({"search": "医"}), &["c@x.com"]),
+        (json!({"search": "ÜBER"}), &["b@x.com"]),
+        (json!({"search": "apollo", "specialization": "dermatology"}), &["c@x.com"]),
+        (json!({"search": "hidden"}), &[]),
+        (
+            json!({"search": null, "limit": null, "specialization": null, "cursor": null}),
+            &["a@x.com", "b@x.com", "c@x.com"],
+        ),
+    ] {
+        assert_eq!(emails(&fetch(&app, body.clone()).await), expected, "{body}");
+    }
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn the_old_client_sends_nothing_at_all() {
+    let app = TestApp::start().await;
+    put(&app, &[("email", s("a@x.com"))]).await;
+    for content_type in ["application/json", "text/plain"] {
+        let reply = app.post_raw(FETCH, None, content_type, Vec::new()).await;
+        assert_eq!((reply.status, reply.body["doctors"].as_array().map(Vec::len)), (200, Some(1)));
+    }
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_hundred_visitors_at_once_cost_one_scan() {
+    let wire = Wire::to_fresh_store().await;
+    let mut settings = config();
+    settings.store.place = Place::Named { endpoint: Some(wire.endpoint.clone()) };
+    let app = TestApp::start_with(settings).await;
+    put(&app, &[("email", s("a@x.com"))]).await;
+    let before = wire.scans();
+    let visit = || async { assert_eq!(fetch(&app, json!({})).await.len(), 1) };
+    join_all((0..100).map(|_| visit())).await;
+    assert_eq!(wire.scans(), before + 1);
+
+    // Somebody else adds a doctor: seen when the list has aged.
+    put(&app, &[("email", s("b@x.com"))]).await;
+    visit().await;
+    app.clock.advance(TimeDelta::seconds(16));
+    let doctors = join_all((0..100).map(|_| fetch(&app, json!({})))).await;
+    assert!(doctors.iter().all(|doctors| doctors.len() == 2));
+    assert_eq!(wire.scans(), before + 2);
+
+    // An ageing list is shown while the next one is read.
+    put(&app, &[("email", s("c@x.com"))]).await;
+    app.clock.advance(TimeDelta::seconds(6));
+    assert_eq!(fetch(&app, json!({})).await.len(), 2);
+    while fetch(&app, json!({})).await.len() < 3 {}
+    assert_eq!(wire.scans(), before + 3);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_list_outlives_its_store_by_a_minute() {
+    let wire = Wire::to_fresh_store().await;
+    let mut settings = config();
+    settings.store.place = Place::Named { endpoint: Some(wire.endpoint.clone()) };
+    let app = TestApp::start_with(settings).await;
+    put(&app, &[("email", s("a@x.com"))]).await;
+    assert_eq!(fetch(&app, json!({})).await.len(), 1);
+    wire.cut(true);
+    app.clock.advance(TimeDelta::seconds(59));
+    let doctors = join_all((0..20).map(|_| fetch(&app, json!({})))).await;
+    assert!(doctors.iter().all(|doctors| doctors.len() == 1));
+    app.clock.advance(TimeDelta::seconds(2));
+    assert_eq!(told(app.post(FETCH, None, &json!({})).await), (503, "unavailable".to_owned()));
+    wire.cut(false);
+    assert_eq!(fetch(&app, json!({})).await.len(), 1);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_change_is_shown_in_the_very_next_call() {
+    let app = TestApp::start().await;
+    let (ada, asha) = (app.user("ada").await, app.doctor_without_slots("asha").await);
+    for fees in 1..=20 {
+        assert_eq!(complete(&app, &asha, json!({"fees": fees})).await.0, 200);
+        assert_eq!(one(&app, &asha).await["fees"], fees);
+        // At times the next list is being read meanwhile.
+        app.clock.advance(TimeDelta::seconds(3));
+    }
+    assert_eq!(subscribe(&app, &ada, &asha).await.0, 200);
+    let shown = one(&app, &asha).await;
+    assert_eq!((&shown["subscriberCount"], &shown["subscribers"]), (&json!(1), &json!([null])));
+    let ben = app.doctor_without_slots("ben").await;
+    assert_eq!(one(&app, &ben).await["email"], ben.email.as_str());
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn of_fifty_subscriptions_at_once_one_is_made_and_all_hear_of_it() {
+    let app = TestApp::start().await;
+    let (ada, asha) = (app.user("ada").await, app.doctor_without_slots("asha").await);
+    let answers = join_all((0..50).map(|_| subscribe(&app, &ada, &asha))).await;
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    let messages: Vec<_> = answers.iter().map(|(_, body)| body["message"].as_str().unwrap()).collect();
+    let new = "User ada@example.com successfully subscribed to Doctor asha@clinic.example";
+    assert_eq!(messages.iter().filter(|message| **message == new).count(), 1);
+    let kinds: BTreeSet<_> = messages.into_iter().collect();
+    assert_eq!(kinds, BTreeSet::from([new, "User is already subscribed to this doctor."]));
+    let row = row(&app, &asha).await;
+    assert_eq!(row["subscribers"], AttributeValue::L(vec![s("ada@example.com")]));
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn who_subscribes_is_a_patient_and_to_whom_a_doctor() {
+    let app = TestApp::start().await;
+    let (ada, asha) = (app.user("ada").await, app.doctor_without_slots("asha").await);
+    let subscribe = |doctor: &str| json!({"user_email": "Ada@Example.com", "doctor_email": doctor});
+    let as_ada = app.as_user(&ada);
+    let missing = as_ada.post(SUBSCRIBE, subscribe("nobody@x.com")).await;
+    assert_eq!(missing.1["detail"], "Doctor not found");
+    assert_eq!(told(missing), (404, "doctor_not_found".to_owned()));
+    assert_eq!(told(as_ada.post(SUBSCRIBE, subscribe("nobody")).await).0, 422);
+    let (status, body) = as_ada.post(SUBSCRIBE, subscribe("Asha@Clinic.example")).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(body["message"], "User ada@example.com successfully subscribed to Doctor asha@clinic.example");
+
+    // A patient of a doctor's address is no doctor.
+    let twin = json!({"username": "A", "email": asha.email, "password": PASSWORD, "phoneNumber": "12345"});
+    assert_eq!(app.post("/auth/signupUser", None, &twin).await.0, 200);
+    let twin = app.log_in("/auth/loginUser", &asha.email).await;
+    assert_eq!(told(complete(&app, &twin, json!({"fees": 1})).await), (403, "forbidden".to_owned()));
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_list_without_room_refuses_clearly() {
+    let app = TestApp::start().await;
+    let ada = app.user("ada").await;
+    let name = s("somebody.with.a.long.address@somewhere.example.com");
+    let full = AttributeValue::L(vec![name; 6_000]);
+    put(&app, &[("email", s("dr@x.com")), ("subscribers", full)]).await;
+    let popular = TestUser { email: "dr@x.com".to_owned(), token: String::new() };
+    assert_eq!(told(subscribe(&app, &ada, &popular).await), (409, "subscribers_full".to_owned()));
+    let shown = one(&app, &popular).await;
+    assert_eq!(
+        (shown["subscriberCount"].as_u64(), shown["subscribers"].as_array().map(Vec::len)),
+        (Some(6_000), Some(1_000))
+    );
+    app.stop().await;
+}

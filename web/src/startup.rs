@@ -11,7 +11,9 @@ use actix_web::web::Data;
 use anyhow::Context;
 use engine::{Chance, Clock, Directory, Engine, Parts, Placement, Standing, SystemChance, SystemClock};
 use futures::future::select_all;
-use persistence::{DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, S3, Where, fresh_secret};
+use persistence::{
+    AccountKind, DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, S3, Where, fresh_secret,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 
@@ -342,10 +344,10 @@ fn named_endpoint(place: &Place) -> Endpoint {
 
 /// The examples have passwords that everybody knows: they are for a store that holds nothing else.
 async fn refuse_examples_among_accounts(dynamo: &Dynamo) -> anyhow::Result<()> {
-    for table in [&dynamo.tables().users, &dynamo.tables().doctors] {
-        let accounts = dynamo.client().scan().table_name(table).limit(1).send().await;
-        let is_empty = accounts.context("the store cannot be looked into")?.count() == 0;
-        if !is_empty && !has_examples(&dynamo.accounts()).await? {
+    let accounts = dynamo.accounts();
+    for kind in [AccountKind::User, AccountKind::Doctor] {
+        let any = accounts.any(kind).await.context("the store cannot be looked into")?;
+        if any && !has_examples(&accounts).await? {
             anyhow::bail!(
                 "--demo fills an empty store only, and this one has accounts: leave the option out"
             );

@@ -2,7 +2,7 @@
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 use engine::{Command, DoctorId, SlotSet, SlotSpan};
-use persistence::{AccountKind, Accounts, AccountsError};
+use persistence::{AccountKind, Accounts, AccountsError, ProfileChange, ProfileText};
 
 use crate::error::ApiError;
 use crate::services::SignUp;
@@ -13,6 +13,12 @@ const DOCTORS: [(&str, &str); 3] = [
     ("Dr. Asha Rao", "asha@example.com"),
     ("Dr. Imran Sheikh", "imran@example.com"),
     ("Dr. Kavya Iyer", "kavya@example.com"),
+];
+/// Specialization, experience, fees, affiliation and description of each.
+const PROFILES: [(&str, &str, u32, &str, &str); 3] = [
+    ("Cardiology", "12 years", 800, "City Heart Centre", "Hearts, and what keeps them going."),
+    ("General medicine", "7 years", 400, "Lakeside Clinic", "For everything that has no name yet."),
+    ("Paediatrics", "15 years", 600, "Sunrise Children's Hospital", "Children first, parents right after."),
 ];
 const USERS: [(&str, &str); 2] = [("Ada", "ada@example.com"), ("Ravi", "ravi@example.com")];
 const HOURS: [(&str, &str); 2] = [("10:00", "13:00"), ("16:00", "19:00")];
@@ -26,9 +32,12 @@ pub(crate) async fn has_examples(accounts: &Accounts) -> Result<bool, AccountsEr
 /// paste into a shell.
 pub(crate) async fn fill_with_examples(app: &AppState, url: &str) -> Result<String, ApiError> {
     let tomorrow = app.today().checked_add_days(Days::new(1)).unwrap_or(NaiveDate::MAX);
-    for (name, email) in DOCTORS {
-        sign_up(app, AccountKind::Doctor, name, email).await?;
+    for ((name, email), profile) in DOCTORS.into_iter().zip(PROFILES) {
+        let is_new = sign_up(app, AccountKind::Doctor, name, email).await?;
         let doctor = DoctorId::parse(email).map_err(ApiError::internal)?;
+        if is_new {
+            app.profiles.complete(&doctor, change(profile), Vec::new()).await?;
+        }
         let view = app.directory.view(&doctor, tomorrow).await?;
         if view.slots(app.clinic, tomorrow, app.now()).next().is_none() {
             publish(app, &doctor).await?;
@@ -40,11 +49,30 @@ pub(crate) async fn fill_with_examples(app: &AppState, url: &str) -> Result<Stri
     Ok(session(url, tomorrow))
 }
 
-async fn sign_up(app: &AppState, kind: AccountKind, name: &str, email: &str) -> Result<(), ApiError> {
+fn change(
+    (specialization, experience, fees, affiliation, description): (&str, &str, u32, &str, &str),
+) -> ProfileChange {
+    let texts = [
+        (ProfileText::Specialization, specialization),
+        (ProfileText::Experience, experience),
+        (ProfileText::Timings, "10:00 to 13:00 and 16:00 to 19:00"),
+        (ProfileText::Affiliation, affiliation),
+        (ProfileText::Description, description),
+    ];
+    ProfileChange {
+        texts: texts.map(|(field, text)| (field, text.to_owned())).into(),
+        fees: Some(fees),
+        documents: Vec::new(),
+    }
+}
+
+/// Says whether the account is a new one.
+async fn sign_up(app: &AppState, kind: AccountKind, name: &str, email: &str) -> Result<bool, ApiError> {
     let (name, phone) = (("name", name.to_owned()), "+91 98765 43210".to_owned());
     let new = SignUp::check(kind, name, email, PASSWORD.to_owned(), phone, Some("Bengaluru".to_owned()))?;
     match app.accounts.sign_up(new).await {
-        Ok(_) | Err(ApiError::EmailTaken(_)) => Ok(()),
+        Ok(_) => Ok(true),
+        Err(ApiError::EmailTaken(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -1,6 +1,7 @@
 //! The way of a body from its connection to the thread that reads it.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -8,6 +9,7 @@ use actix_web::error::PayloadError;
 use actix_web::web::Bytes;
 use futures::StreamExt;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::BodyLimit;
@@ -24,16 +26,22 @@ pub(super) enum Piece {
     End,
 }
 
+/// Whose turn it is to work on a piece. Uploads take turns, so that they never keep more than one core from the rest.
+#[derive(Default)]
+pub(super) struct Turns(Arc<Mutex<()>>);
+
 /// The reading end of the queue, for a thread that may wait.
 pub(super) struct Pieces {
     queue: Receiver<Piece>,
     current: Bytes,
+    turns: Arc<Mutex<()>>,
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 /// A queue from the connection to the thread.
-pub(super) fn queue() -> (Sender<Piece>, Pieces) {
+pub(super) fn queue(turns: &Turns) -> (Sender<Piece>, Pieces) {
     let (sender, queue) = mpsc::channel(PIECES_WAITING);
-    (sender, Pieces { queue, current: Bytes::new() })
+    (sender, Pieces { queue, current: Bytes::new(), turns: Arc::clone(&turns.0), turn: None })
 }
 
 /// Passes the body on until it ends, is too long, comes too slowly, or the thread has no use for the rest. `patience`
@@ -78,11 +86,15 @@ pub(super) async fn feed(
 impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
+            self.turn = None;
             match self.queue.blocking_recv() {
                 Some(Piece::Bytes(bytes)) => self.current = bytes,
                 Some(Piece::End) => return Ok(0),
                 None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
+        }
+        if self.turn.is_none() {
+            self.turn = Some(Arc::clone(&self.turns).blocking_lock_owned());
         }
         let some = self.current.split_to(self.current.len().min(buffer.len()));
         buffer[..some.len()].copy_from_slice(&some);
@@ -109,7 +121,7 @@ mod tests {
 
     /// What becomes of a body, and what a thread reads of it.
     async fn fed(pieces: &[Result<&'static str, ()>]) -> (Result<(), ApiError>, io::Result<String>) {
-        let (sender, mut reader) = queue();
+        let (sender, mut reader) = queue(&Turns::default());
         let reading = tokio::task::spawn_blocking(move || {
             let mut text = String::new();
             reader.read_to_string(&mut text).map(|_| text)
@@ -137,7 +149,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_client_that_is_silent_is_cut_off() {
-        let (sender, _reader) = queue();
+        let (sender, _reader) = queue(&Turns::default());
         let silent = Payload::Stream { payload: stream::pending().boxed_local() };
         let fed = feed(silent, sender, LIMIT, Duration::ZERO).await;
         assert!(matches!(fed, Err(ApiError::BodyTooSlow)));
@@ -145,9 +157,32 @@ mod tests {
 
     #[actix_web::test]
     async fn nobody_reads_on_for_a_thread_that_has_ended() {
-        let (sender, reader) = queue();
+        let (sender, reader) = queue(&Turns::default());
         drop(reader);
         let silent = Payload::Stream { payload: stream::pending().boxed_local() };
         assert!(feed(silent, sender, LIMIT, PATIENCE).await.is_ok());
+    }
+
+    #[actix_web::test]
+    async fn a_turn_ends_where_the_next_piece_has_not_come_yet() {
+        let turns = Turns::default();
+        let (sender, mut reader) = queue(&turns);
+        sender.send(Piece::Bytes(Bytes::from_static(b"ab"))).await.ok().unwrap();
+        let mut byte = [0];
+        let reading = tokio::task::spawn_blocking(move || {
+            reader.read_exact(&mut byte).unwrap();
+            reader
+        });
+        let mut reader = reading.await.unwrap();
+        assert!(turns.0.try_lock().is_err());
+        sender.send(Piece::End).await.ok().unwrap();
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut rest = String::new();
+            reader.read_to_string(&mut rest).unwrap();
+            (reader, rest)
+        });
+        let (_reader, rest) = reading.await.unwrap();
+        assert_eq!(rest, "b");
+        assert!(turns.0.try_lock().is_ok());
     }
 }

@@ -23,6 +23,7 @@ use crate::error::ApiError;
 use crate::json;
 use crate::services::{Actor, Deed};
 use crate::state::AppState;
+use body::Turns;
 use document::Document;
 use places::{Places, Taken};
 
@@ -48,6 +49,7 @@ const OF_ONE_USER: usize = 8;
 pub(crate) struct Uploads {
     spool: PathBuf,
     places: Places,
+    turns: Turns,
 }
 
 /// An upload that arrived whole. Nobody has checked yet whose files they are.
@@ -78,7 +80,7 @@ impl Uploads {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&spool)?;
-        Ok(Self { spool, places: Places::default() })
+        Ok(Self { spool, places: Places::default(), turns: Turns::default() })
     }
 
     /// Reads a user's upload to its end, whatever it says.
@@ -92,7 +94,7 @@ impl Uploads {
         let limit = BodyLimit::of(request)?;
         limit.check_announced(request)?;
         let place = self.places.take(user)?;
-        let (sender, pieces) = body::queue();
+        let (sender, pieces) = body::queue(&self.turns);
         let spool = self.spool.clone();
         // The place goes with the thread: it is free again when the last spool file is gone.
         let reading = tokio::task::spawn_blocking(move || {

@@ -27,6 +27,7 @@ pub const PASSWORD: &str = "correct horse";
 /// A running application.
 pub struct TestApp {
     pub url: String,
+    pub admin_url: Option<String>,
     pub clock: Arc<ManualClock>,
     pub client: reqwest::Client,
     address: String,
@@ -82,6 +83,23 @@ pub fn config() -> Config {
     }
 }
 
+/// Why an application with these settings does not start.
+pub async fn refusal_to_start(config: Config) -> String {
+    let error = build(config, &clock()).await.err();
+    format!("{:#}", error.expect("it has started"))
+}
+
+fn clock() -> Arc<ManualClock> {
+    let now: DateTime<Utc> = MONDAY_AT_TEN.parse().unwrap();
+    Arc::new(ManualClock::new(now))
+}
+
+async fn build(config: Config, clock: &Arc<ManualClock>) -> anyhow::Result<Application> {
+    let surroundings =
+        Surroundings { clock: clock.clone(), chance: Arc::new(SystemChance), placement: Placement::here() };
+    Box::pin(Application::build(config, surroundings)).await
+}
+
 impl TestApp {
     /// Starts an application on a free port and empty tables.
     pub async fn start() -> Self {
@@ -90,17 +108,12 @@ impl TestApp {
 
     /// The same with other settings.
     pub async fn start_with(config: Config) -> Self {
-        let now: DateTime<Utc> = MONDAY_AT_TEN.parse().unwrap();
-        let clock = Arc::new(ManualClock::new(now));
-        let surroundings = Surroundings {
-            clock: clock.clone(),
-            chance: Arc::new(SystemChance),
-            placement: Placement::here(),
-        };
-        let application = Box::pin(Application::build(config, surroundings)).await.unwrap();
+        let clock = clock();
+        let application = build(config, &clock).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         Self {
             url: application.url(),
+            admin_url: application.admin_url(),
             clock,
             client: reqwest::Client::new(),
             address: application.address().to_string(),

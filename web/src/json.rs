@@ -21,11 +21,9 @@ use crate::error::ApiError;
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// A body that is JSON, whatever it says.
-#[derive(Debug)]
 pub(crate) struct JsonBody(Value);
 
 /// The same for calls of which old clients send nothing at all: an empty body counts as `{}`.
-#[derive(Debug)]
 pub(crate) struct JsonBodyOrNothing(JsonBody);
 
 /// The same for calls where each digit of a number counts: a [`Value`] keeps a few of them only.
@@ -50,6 +48,12 @@ impl ExactJsonBody {
 impl fmt::Debug for ExactJsonBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ExactJsonBody(..)")
+    }
+}
+
+impl fmt::Debug for JsonBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JsonBody(..)")
     }
 }
 

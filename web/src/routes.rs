@@ -63,7 +63,8 @@ pub(crate) fn all(config: &mut ServiceConfig) {
         // what doctors publish
         .service(
             posted("/doctorsService/completeProfile", profiles::complete_profile)
-                .app_data(profiles::BODY_LIMIT),
+                .app_data(profiles::BODY_LIMIT)
+                .app_data(Costly::Upload),
         )
         .service(posted("/doctorsService/fetchDoctors", profiles::fetch_doctors))
         .service(posted("/doctorsService/subscribe", profiles::subscribe))

@@ -1,4 +1,5 @@
-//! TLS of our own: rustls on ring, TLS 1.2 and 1.3. The certificate can be renewed while connections go on.
+//! TLS of our own: rustls on ring, TLS 1.2 and 1.3, HTTP/1.1 within (actix bounds neither the streams nor the headers of
+//! an HTTP/2 connection). The certificate can be renewed while connections go on.
 
 use std::fmt;
 use std::path::PathBuf;

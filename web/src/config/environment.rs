@@ -6,8 +6,9 @@ use std::fmt;
 use super::variables;
 use crate::telemetry::LogFormat;
 
-/// What the environment variables say, with options of the command line laid over them.
-#[derive(Debug, Default)]
+/// What the environment variables say, with options of the command line laid over them. `Debug` hides it: secrets are
+/// among them.
+#[derive(Default)]
 pub struct Environment {
     values: HashMap<String, String>,
     problems: Vec<String>,
@@ -87,6 +88,8 @@ impl Environment {
         match parse(&text) {
             Ok(value) => Some(value),
             Err(expected) => {
+                // A password comes before an '@'.
+                let text = if text.contains('@') { "..@.." } else { &text };
                 self.problem(format!("{name} is set to '{text}', which is not {expected}"));
                 None
             }
@@ -119,6 +122,12 @@ impl Environment {
     /// Gives `config` out if nothing was wrong.
     pub(super) fn finish<T>(self, config: T) -> Result<T, ConfigError> {
         if self.problems.is_empty() { Ok(config) } else { Err(ConfigError(self.problems)) }
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Environment(..)")
     }
 }
 

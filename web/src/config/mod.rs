@@ -161,6 +161,37 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_needs_its_key() {
+        for name in ["KOKORO_TLS_CERT", "KOKORO_TLS_KEY"] {
+            assert!(read(&[(name, "x.pem")]).unwrap_err().contains("both"));
+        }
+        assert!(
+            read(&[("KOKORO_TLS_CERT", "x.pem"), ("KOKORO_TLS_KEY", "y.pem")]).unwrap().server.tls.is_some()
+        );
+    }
+
+    #[test]
+    fn no_secret_is_seen_in_settings_or_in_what_is_wrong_with_them() {
+        let secrets = [
+            ("KOKORO_JWT_SECRET", "hunter2-hunter2-hunter2-hunter2-hunter2"),
+            ("RAZORPAY_KEY_ID", "rzp_test_1"),
+            ("RAZORPAY_KEY_SECRET", "hunter2"),
+            ("RAZORPAY_WEBHOOK_SECRET", "hunter2"),
+        ];
+        let env = Environment::of(&secrets);
+        assert!(!format!("{env:?}").contains("hunter2"));
+        assert!(!format!("{:?}", Config::from_env(env).unwrap()).contains("hunter2"));
+        for name in ["OLLAMA_API", "RAZORPAY_API", "S3_ENDPOINT", "S3_PUBLIC_ENDPOINT", "DYNAMODB_ENDPOINT"] {
+            for value in
+                ["http://ada:hunter2@localhost:1", "htp://ada:hunter2@localhost", "ada:hunter2@localhost"]
+            {
+                let error = read(&[(name, value)]).unwrap_err();
+                assert!(error.contains(name) && !error.contains("hunter2"), "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn examples_are_not_put_on_aws() {
         let secret = ("KOKORO_JWT_SECRET", "0123456789abcdef0123456789abcdef");
         let (demo, region) = (("KOKORO_DEMO", "1"), ("AWS_REGION", "ap-south-1"));

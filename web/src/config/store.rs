@@ -92,9 +92,10 @@ pub(super) fn data_folder(env: &Environment) -> PathBuf {
 }
 
 pub(super) fn url(text: &str) -> Result<String, &'static str> {
-    let expected = "a URL such as http://127.0.0.1:8000";
+    let expected = "a URL such as http://127.0.0.1:8000, without a user or a password";
     let uri: Uri = text.parse().map_err(|_| expected)?;
     let is_url =
         uri.scheme_str().is_some_and(|scheme| ["http", "https"].contains(&scheme)) && uri.host().is_some();
-    is_url.then(|| text.to_owned()).ok_or(expected)
+    let names_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    (is_url && !names_user).then(|| text.to_owned()).ok_or(expected)
 }

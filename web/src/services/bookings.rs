@@ -2,6 +2,7 @@
 //! within the last minute laid over it.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use chrono::{Days, NaiveDate, NaiveTime};
 use engine::calendar::Booking;
@@ -23,7 +24,7 @@ pub(crate) const DOCTOR_LISTS_AT_ONCE: usize = 8;
 const AHEAD_DAYS: u64 = 90;
 
 /// A booking as callers see it: the stored row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Booking)]
 pub(crate) struct Shown {
     #[serde(rename = "PK")]
@@ -38,6 +39,12 @@ pub(crate) struct Shown {
     ttl: i64,
     #[serde(skip)]
     day: NaiveDate,
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shown(..)")
+    }
 }
 
 /// A booking that was just made.

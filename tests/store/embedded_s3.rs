@@ -8,7 +8,9 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 use futures::FutureExt;
 use futures::future::join;
-use persistence::{AccessKeys, BucketNames, DataFolder, EmbeddedDynamo, EmbeddedS3, Endpoint, S3, Where};
+use persistence::{
+    AccessKeys, BucketNames, ConnectError, DataFolder, EmbeddedDynamo, EmbeddedS3, Endpoint, S3, Where,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -64,6 +66,29 @@ async fn files_and_their_urls_outlive_a_restart_beside_the_tables() {
     let locker = connect(files.endpoint()).await.locker(&dynamo);
     assert_eq!(names(&locker, "ada@x.com").await, ["a"]);
     assert_eq!(fetch(&url).await.2, b"bytes");
+}
+
+#[tokio::test]
+async fn urls_carry_the_address_that_browsers_know_and_are_good_there() {
+    let tables = EmbeddedDynamo::start(Where::Memory).unwrap();
+    let dynamo = harness::connect(&tables.endpoint()).await;
+    dynamo.create_missing_tables().await.unwrap();
+    let server = EmbeddedS3::start(Where::Memory, None).unwrap();
+    let address = address(&server.endpoint());
+    let port = address.rsplit_once(':').unwrap().1;
+    // Another name for this machine, as a proxy has that hands the Host on.
+    let public = format!("http://localhost:{port}");
+    let s3 = S3::connect(server.endpoint(), Some(public.clone()), BucketNames::default()).await.unwrap();
+    s3.create_missing_buckets().await.unwrap();
+    let locker = s3.locker(&dynamo);
+    locker.upload("ada@x.com", vec![file("a", b"bytes")], now()).await.unwrap();
+    let url = locker.download_url("ada@x.com", "a", now()).await.unwrap().unwrap();
+    assert!(url.starts_with(&public), "{url}");
+    assert_eq!(fetch(&url).await.2, b"bytes");
+    for address in ["https://clinic.example/files", "clinic.example", "http://", "ftp://clinic.example"] {
+        let refused = S3::connect(server.endpoint(), Some(address.to_owned()), BucketNames::default()).await;
+        assert!(matches!(refused, Err(ConnectError::NotAnAddress(_))), "{address}");
+    }
 }
 
 #[tokio::test]

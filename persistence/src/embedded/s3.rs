@@ -133,7 +133,8 @@ async fn serve(listener: TcpListener, service: S3Service, stopping: watch::Recei
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the embedded S3 cannot listen"),
     };
-    let mut http = auto::Builder::new(TokioExecutor::new());
+    // One request at a time on a connection: the number of connections bounds the work.
+    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
     http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let connections = GracefulShutdown::new();

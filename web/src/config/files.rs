@@ -45,7 +45,19 @@ impl FilesConfig {
         if embedded_listen.is_some() && !place.is_embedded() {
             env.problem("KOKORO_S3_LISTEN is set, but S3 is not the embedded one".to_owned());
         }
-        Self { place, embedded_listen, public_endpoint: env.parsed("S3_PUBLIC_ENDPOINT", url), buckets }
+        let public_endpoint = env.parsed("S3_PUBLIC_ENDPOINT", bare_url);
+        Self { place, embedded_listen, public_endpoint, buckets }
+    }
+}
+
+/// A URL without a path: a proxy that takes one off makes every signature wrong.
+fn bare_url(text: &str) -> Result<String, &'static str> {
+    let bare = url(text)?.trim_end_matches('/').to_owned();
+    let host = bare.split_once("://").map_or("", |(_, host)| host);
+    if host.contains(['/', '?', '#', '@']) {
+        Err("a URL without a path, such as https://files.clinic.example")
+    } else {
+        Ok(bare)
     }
 }
 
@@ -58,4 +70,32 @@ fn bucket_name(text: &str) -> Result<String, &'static str> {
         && ends(text.bytes().next())
         && ends(text.bytes().last());
     well_formed.then(|| text.to_owned()).ok_or("a bucket name: 3 to 63 small letters, digits, '.' or '-'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signed_urls_are_put_under_an_address_without_a_path() {
+        for good in ["https://files.clinic.example", "http://127.0.0.1:9000", "http://[::1]:9000/"] {
+            assert_eq!(bare_url(good).unwrap(), good.trim_end_matches('/'));
+        }
+        for bad in ["https://clinic.example/files", "clinic.example", "https://", "https://a?b"] {
+            assert!(bare_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_for_the_embedded_server_only() {
+        let read = |pairs: &[(&str, &str)]| {
+            let mut env = Environment::of(pairs);
+            let config = FilesConfig::from_env(&mut env);
+            env.finish(config)
+        };
+        let listen = ("KOKORO_S3_LISTEN", "127.0.0.1:9000");
+        assert_eq!(read(&[listen]).unwrap().embedded_listen, "127.0.0.1:9000".parse().ok());
+        assert!(read(&[listen, ("S3_ENDPOINT", "http://127.0.0.1:9001")]).is_err());
+        assert!(read(&[("KOKORO_S3_LISTEN", "9000")]).is_err());
+    }
 }

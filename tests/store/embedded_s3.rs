@@ -29,11 +29,12 @@ fn bucket() -> String {
 }
 
 async fn put(client: &Client, key: &str, bytes: &'static [u8]) {
-    client.put_object().bucket(bucket()).key(key).body(ByteStream::from_static(bytes)).send().await.unwrap();
+    let request = client.put_object().bucket(bucket()).key(key).body(ByteStream::from_static(bytes));
+    Box::pin(request.send()).await.unwrap();
 }
 
 async fn get(client: &Client, key: &str) -> Option<Vec<u8>> {
-    let object = client.get_object().bucket(bucket()).key(key).send().await.ok()?;
+    let object = Box::pin(client.get_object().bucket(bucket()).key(key).send()).await.ok()?;
     Some(object.body.collect().await.unwrap().to_vec())
 }
 
@@ -152,7 +153,7 @@ async fn of_two_puts_where_there_is_none_exactly_one_is_made() {
         let put = |bytes: &'static [u8]| {
             let request =
                 s3.client().put_object().bucket(bucket()).key(format!("a/{round}")).if_none_match("*");
-            request.body(ByteStream::from_static(bytes)).send()
+            Box::pin(request.body(ByteStream::from_static(bytes)).send())
         };
         let (one, other) = join(put(b"one"), put(b"other")).await;
         let (won, lost) = match (one, other) {
@@ -292,7 +293,7 @@ async fn a_deletion_is_not_answered_before_it_is_on_the_disk() {
     let (s3, _) = letting_through(&served.gate, connect(served.files.clone())).await;
     letting_through(&served.gate, put(s3.client(), "a/b", b"bytes")).await;
     let deletion = s3.client().delete_object().bucket(bucket()).key("a/b").send();
-    let (deleted, flushes) = letting_through(&served.gate, deletion).await;
+    let (deleted, flushes) = letting_through(&served.gate, Box::pin(deletion)).await;
     deleted.unwrap();
     assert_eq!(flushes, 1);
 }

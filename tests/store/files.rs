@@ -44,13 +44,19 @@ impl Files {
         for (name, value) in metadata {
             request = request.metadata(*name, *value);
         }
-        request.body(ByteStream::from_static(bytes)).send().await.unwrap();
+        Box::pin(request.body(ByteStream::from_static(bytes)).send()).await.unwrap();
     }
 
     /// Every key in the locker's bucket.
     pub(crate) async fn keys(&self) -> Vec<String> {
-        let listed = self.s3.client().list_objects_v2().bucket(&self.s3.buckets().medilocker).send().await;
-        listed.unwrap().contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
+        let request = self.s3.client().list_objects_v2().bucket(&self.s3.buckets().medilocker);
+        Box::pin(request.send())
+            .await
+            .unwrap()
+            .contents()
+            .iter()
+            .map(|object| object.key().unwrap().to_owned())
+            .collect()
     }
 
     /// Leaves an S3 that others use as it was.

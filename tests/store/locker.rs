@@ -171,7 +171,7 @@ async fn the_longest_names_are_kept() {
         let owner = format!("{}@x.com", "o".repeat(248));
         let name = "n".repeat(255);
         locker.upload(&owner, vec![file(&name, b"long")], now()).await.unwrap();
-        assert_eq!(names(&locker, &owner).await, [name.clone()]);
+        assert_eq!(names(&locker, &owner).await, [name.as_str()]);
         let url = locker.download_url(&owner, &name, now()).await.unwrap().unwrap();
         assert_eq!(fetch(&url).await.2, b"long");
     })

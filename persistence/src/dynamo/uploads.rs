@@ -77,7 +77,7 @@ impl Uploads {
     pub(crate) async fn read(&self, owner: &str) -> Result<Journal, LoadError> {
         let request = self.dynamo.patient.get_item().table_name(&self.dynamo.tables.engine);
         let request = request.key(keys::PK, text(keys::uploads_partition(owner))).consistent_read(true);
-        let item = request.send().await.map_err(load_error)?.item.unwrap_or_default();
+        let item = Box::pin(request.send()).await.map_err(load_error)?.item.unwrap_or_default();
         Ok(journal(&item))
     }
 
@@ -161,7 +161,7 @@ impl Uploads {
 
 /// Sends an update; when its condition does not hold, what was found instead.
 async fn refused(request: UpdateItemFluentBuilder) -> Result<Option<Journal>, LoadError> {
-    match request.send().await {
+    match Box::pin(request.send()).await {
         Ok(_) => Ok(None),
         Err(error) => match error.as_service_error() {
             Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {

@@ -49,13 +49,13 @@ impl S3 {
     }
 
     async fn create_if_missing(&self, bucket: &str) -> Result<(), String> {
-        match self.client.head_bucket().bucket(bucket).send().await {
+        match Box::pin(self.client.head_bucket().bucket(bucket).send()).await {
             Ok(_) => return Ok(()),
             Err(error) if error.as_service_error().is_some_and(HeadBucketError::is_not_found) => {}
             Err(error) => return Err(failure_text(&error)),
         }
         let request = self.client.create_bucket().bucket(bucket);
-        match request.set_create_bucket_configuration(self.location()).send().await {
+        match Box::pin(request.set_create_bucket_configuration(self.location()).send()).await {
             Ok(_) => tracing::info!(bucket, "bucket created"),
             // Another process was faster.
             Err(error)
@@ -86,7 +86,7 @@ impl S3 {
             .restrict_public_buckets(true)
             .build();
         let request = self.client.put_public_access_block().bucket(bucket);
-        match request.public_access_block_configuration(closed).send().await {
+        match Box::pin(request.public_access_block_configuration(closed).send()).await {
             Ok(_) => Ok(()),
             Err(error) => Err(failure_text(&error)),
         }

@@ -29,7 +29,7 @@ impl S3 {
         buckets: BucketNames,
     ) -> Result<Self, ConnectError> {
         let is_aws = endpoint == Endpoint::Aws;
-        let config = Builder::from(&sdk_config(endpoint).await?)
+        let config = Builder::from(&Box::pin(sdk_config(endpoint)).await?)
             .force_path_style(!is_aws)
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
             .timeout_config(timeouts())

@@ -89,7 +89,7 @@ impl Documents {
             .key(key(doctor, kind, filename))
             .content_type(content_type)
             .body(ByteStream::from(bytes));
-        match request.send().await {
+        match Box::pin(request.send()).await {
             Ok(_) => Ok(self.url(doctor, kind, filename)),
             Err(error) if error.code() == Some("KeyTooLongError") => Err(DocumentError::NameTooLong),
             Err(error) => Err(files_error(error).into()),

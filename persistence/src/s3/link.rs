@@ -30,7 +30,7 @@ const EXTENDED_VALUE: &AsciiSet = &NON_ALPHANUMERIC
 pub(super) async fn sign(download: GetObjectFluentBuilder, now: DateTime<Utc>) -> Result<String, FilesError> {
     let config = PresigningConfig::builder().start_time(SystemTime::from(now)).expires_in(VALID_FOR).build();
     let config = config.map_err(|error| FilesError::Refused(error.to_string()))?;
-    let signed = download.presigned(config).await.map_err(files_error)?;
+    let signed = Box::pin(download.presigned(config)).await.map_err(files_error)?;
     Ok(signed.uri().to_owned())
 }
 

@@ -191,7 +191,7 @@ impl Locker {
             .encoding_type(EncodingType::Url);
         let mut pages = request.into_paginator().send();
         let mut keys = Vec::new();
-        while let Some(page) = pages.next().await {
+        while let Some(page) = Box::pin(pages.next()).await {
             let page = page.map_err(files_error)?;
             let is_encoded = page.encoding_type() == Some(&EncodingType::Url);
             for key in page.contents().iter().filter_map(|object| object.key()) {
@@ -214,13 +214,14 @@ impl Locker {
 
     async fn remove(&self, key: &str) -> Result<(), FilesError> {
         let request = self.s3.client.delete_object().bucket(&self.s3.buckets.medilocker).key(key);
-        request.send().await.map(drop).map_err(files_error)
+        Box::pin(request.send()).await.map(drop).map_err(files_error)
     }
 
     /// What S3 says of an object, if it is there.
     async fn look(&self, key: &str) -> Result<Option<HeadObjectOutput>, FilesError> {
         let request = self.s3.client.head_object().bucket(&self.s3.buckets.medilocker).key(key);
-        match request.send().await {
+        // The SDK's futures are large, and others hold this one.
+        match Box::pin(request.send()).await {
             Ok(head) => Ok(Some(head)),
             Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(None),
             Err(error) => Err(files_error(error)),

@@ -149,7 +149,7 @@ impl Locker {
                 .set_metadata(Some(put.metadata.clone()))
                 .if_none_match("*")
                 .body(body(Arc::clone(&put.content), put.size));
-            let Err(error) = request.send().await else { return Ok(()) };
+            let Err(error) = Box::pin(request.send()).await else { return Ok(()) };
             match (status(&error), error.code()) {
                 (Some(412), _) => {
                     let there = self.look(&key).await?.and_then(|head| upload_of(head.metadata()));

@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::primitives::ByteStream;
 use chrono::TimeDelta;
-use persistence::{DocumentKind, FilesError};
+use persistence::{DocumentError, DocumentKind, FilesError};
 
 use crate::files::{each_files, fetch, now};
 
@@ -81,8 +81,11 @@ async fn nothing_but_a_profile_photo_of_ours_is_signed() {
         ] {
             assert_eq!(documents.photo_url(stored, now()).await, None, "{stored}");
         }
+        let endless = "क".repeat(255);
+        let put = documents.put(DR, DocumentKind::ProfilePhoto, &endless, "image/png", Vec::new()).await;
+        assert_eq!(put, Err(DocumentError::NameTooLong));
         let put = documents.put("dr@x.com/x", DocumentKind::ProfilePhoto, "a", "image/png", Vec::new()).await;
-        assert_eq!(put, Err(FilesError::UnfitOwner));
+        assert_eq!(put, Err(DocumentError::Store(FilesError::UnfitOwner)));
     })
     .await;
 }

@@ -128,8 +128,8 @@ impl Upload {
             let deed =
                 |file: &NewFile| Deed::own_file(AuditAction::FileUploaded, &caller, file.name.as_str());
             let deeds: Vec<Deed> = files.iter().map(deed).collect();
-            let stored = Box::pin(async { Ok(app.locker.upload(caller.address(), files, app.now()).await?) });
-            let stored = app.audit.change(&by, deeds, stored).await;
+            let upload = Box::pin(async { Ok(app.locker.upload(caller.address(), files, app.now()).await?) });
+            let stored = app.audit.change(&by, deeds, upload).await;
             drop(place);
             stored
         });

@@ -41,7 +41,7 @@ use crate::handlers;
         handlers::auth::log_in_doctor,
         handlers::auth::log_out,
         handlers::profiles::complete_profile,
-        handlers::profiles::fetch_doctors,
+        handlers::doctor_list::fetch_doctors,
         handlers::profiles::subscribe,
         handlers::doctors_service::set_slots,
         handlers::doctors_service::update_slot,

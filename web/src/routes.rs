@@ -11,7 +11,8 @@ use crate::config::CHAT_TIMEOUT;
 use crate::error::ApiError;
 use crate::guard::{self, AnswerTimeout};
 use crate::handlers::{
-    audit, auth, chat, docs, doctor_bookings, doctors_service, health, medilocker, metrics, payment, profiles,
+    audit, auth, chat, docs, doctor_bookings, doctor_list, doctors_service, health, medilocker, metrics,
+    payment, profiles,
 };
 use crate::limits::Costly;
 use crate::services::UPLOAD_BODY_LIMIT;
@@ -66,7 +67,7 @@ pub(crate) fn all(config: &mut ServiceConfig) {
                 .app_data(profiles::BODY_LIMIT)
                 .app_data(Costly::Upload),
         )
-        .service(posted("/doctorsService/fetchDoctors", profiles::fetch_doctors))
+        .service(posted("/doctorsService/fetchDoctors", doctor_list::fetch_doctors))
         .service(posted("/doctorsService/subscribe", profiles::subscribe))
         .service(posted("/doctorsService/setSlots", doctors_service::set_slots))
         .service(posted("/doctorsService/updateSlot", doctors_service::update_slot))

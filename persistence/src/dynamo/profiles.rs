@@ -33,7 +33,7 @@ const PUBLIC: [&str; 12] = [
     ProfileText::Description.attribute(),
 ];
 
-/// What a list of all doctors may take in memory, about: a hundred thousand doctors take half of it.
+/// What a list of all doctors may hold, about: a hundred thousand doctors of the usual size are a third of it.
 const LISTED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// The row must be there.

@@ -5,6 +5,7 @@ pub(crate) mod auth;
 pub(crate) mod chat;
 pub(crate) mod docs;
 pub(crate) mod doctor_bookings;
+pub(crate) mod doctor_list;
 pub(crate) mod doctors_service;
 pub(crate) mod health;
 pub(crate) mod medilocker;

@@ -43,13 +43,28 @@ impl Node {
         Self::try_start(data, environment, &[]).unwrap_or_else(|log| panic!("it did not start: {log}"))
     }
 
+    /// Starts it from a shell that has done something first.
+    pub fn start_after(data: &Data<'_>, first: &str) -> Self {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", &format!("{first}; exec \"$0\""), env!("CARGO_BIN_EXE_kokoro")]);
+        Self::spawn(shell, data, &[], &[]).unwrap_or_else(|log| panic!("it did not start: {log}"))
+    }
+
     /// Starts it, and gives what it wrote to standard error if it ends before it listens.
     pub fn try_start(
         data: &Data<'_>,
         environment: &[(&str, &str)],
         options: &[&str],
     ) -> Result<Self, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kokoro"));
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_kokoro")), data, environment, options)
+    }
+
+    fn spawn(
+        mut command: Command,
+        data: &Data<'_>,
+        environment: &[(&str, &str)],
+        options: &[&str],
+    ) -> Result<Self, String> {
         command.env_clear().args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.env("KOKORO_LISTEN", "127.0.0.1:0").env("RATE_LIMIT_PER_MINUTE", "0");
         command.env("KOKORO_JWT_SECRET", SECRET).env("RUST_BACKTRACE", "0");
@@ -169,6 +184,16 @@ impl Node {
     pub async fn cancel(&self, doctor: &str, user: &str, date: &str, start: &str) -> (u16, Value) {
         let body = json!({"doctor_id": doctor, "date": date, "start": start});
         self.post("/doctorBookings/cancel", Some(&user_token(user)), &body).await
+    }
+
+    /// Its address and port.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// A request over a connection of its own.
+    pub async fn get_afresh(&self, path: &str) -> Option<u16> {
+        Some(reqwest::get(format!("{}{path}", self.url)).await.ok()?.status().as_u16())
     }
 
     /// Its process id.

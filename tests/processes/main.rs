@@ -8,6 +8,7 @@ mod proxy;
 mod first_minute;
 mod killing;
 mod racing;
+mod starving;
 mod stopping;
 mod takeover;
 mod wire;

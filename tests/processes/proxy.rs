@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// What becomes of one transaction on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct Proxy {
     seen: Arc<Mutex<Vec<Value>>>,
     released: Arc<Semaphore>,
     held: Arc<Semaphore>,
+    /// Whether the wire is cut.
+    cut: Arc<watch::Sender<bool>>,
 }
 
 impl Proxy {
@@ -48,12 +50,20 @@ impl Proxy {
             seen: Arc::default(),
             released: Arc::new(Semaphore::new(0)),
             held: Arc::new(Semaphore::new(0)),
+            cut: Arc::default(),
         };
         let (accepting, store) = (proxy.clone(), store.trim_start_matches("http://").to_owned());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (proxy, store) = (accepting.clone(), store.clone());
-                tokio::spawn(async move { proxy.serve(client, &store).await });
+                tokio::spawn(async move {
+                    let mut cut = proxy.cut.subscribe();
+                    tokio::select! {
+                        _ = proxy.serve(client, &store) => {}
+                        // Every connection breaks, and every new one at once.
+                        _ = cut.wait_for(|cut| *cut) => {}
+                    }
+                });
             }
         });
         proxy
@@ -67,6 +77,16 @@ impl Proxy {
     /// Forgets the faults that nobody ran into.
     pub fn heal(&self) {
         self.plan.lock().unwrap().clear();
+    }
+
+    /// Lets nothing through any more.
+    pub fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// Lets everything through again.
+    pub fn mend(&self) {
+        self.cut.send_replace(false);
     }
 
     /// Waits until a transaction is held.

@@ -1,15 +1,17 @@
 //! The auditor, written from the rules of API.md and not from the calendar. It sees requests, answers, and the store.
 //!
-//! A slot is the object that is checked: the calls about it, and what the store held before and after, must have an
-//! order, within the times at which each was under way, in which every answer is right (linearizability). A call whose
-//! outcome is unknown may have happened or not.
+//! A slot is the object that is checked: what the store accepted about it, what clients were told, and what it held before
+//! and after must have an order, within the times at which each was under way, in which all of it is right
+//! (linearizability).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use chrono::Datelike;
 use engine::calendar::{Booking, Event};
 use engine::limits::{SEATS_PER_SLOT, STORE_SILENT_MAX};
 use engine::shard::RangeId;
+use engine::store::BatchEvent;
 use engine::{DoctorId, Rejection};
 use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action, History};
@@ -31,17 +33,7 @@ pub fn audit(outcome: &Outcome) -> Vec<Violation> {
     let mut violations = committed_history(outcome);
     violations.extend(bookings_of_the_past(outcome));
     violations.extend(outcome.stuck.iter().map(|stuck| format!("stuck although all is calm: {stuck}")));
-    for place in places() {
-        let calls = calls_about(outcome, place);
-        if !is_linearizable(outcome, place, &calls) {
-            let lines: Vec<String> = calls.iter().map(|call| format!("    {call:?}")).collect();
-            let (before, after) = (outcome.before.get(&place), outcome.after.get(&place));
-            violations.push(format!(
-                "{place:?} has no order in which every answer is right; before {before:?}, after {after:?}:\n{}",
-                lines.join("\n")
-            ));
-        }
-    }
+    violations.extend(places().filter_map(|place| check_slot(outcome, place).err()));
     violations
 }
 
@@ -52,7 +44,7 @@ fn committed_history(outcome: &Outcome) -> Vec<Violation> {
         outcome.before.iter().map(|(place, users)| (*place, users.iter().copied().collect())).collect();
     let mut violations = Vec::new();
     for accepted in &outcome.accepted {
-        let Accepted::Event(event) = accepted else { continue };
+        let Accepted::Event { event, .. } = accepted else { continue };
         match &event.event {
             Event::Booked(booking) => {
                 let (place, user) = place_of(&event.doctor, booking);
@@ -121,37 +113,41 @@ fn place_of(of: &DoctorId, booking: &Booking) -> (Place, usize) {
     (place, number((0..USERS).find(|n| user(*n) == booking.user)))
 }
 
-/// What one call says about one slot.
+/// What happened to one slot, or was said of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum About {
+    StartsWith(Vec<usize>),
     Booked {
         user: usize,
         key: Option<u32>,
     },
-    MayBeBooked {
+    Cancelled {
         user: usize,
-        key: Option<u32>,
     },
+    Offered(bool),
     Refused {
         user: usize,
         key: Option<u32>,
         why: Rejection,
     },
-    Cancelled {
+    /// A booking under a key was answered as before.
+    Repeated {
         user: usize,
-    },
-    MayBeCancelled {
-        user: usize,
+        key: u32,
     },
     NotFound {
         user: usize,
     },
-    Offered(bool),
-    MayBeOffered(bool),
     Seen(Option<usize>),
-    /// The store at the beginning and at the end.
+    /// What the store holds in the end.
     Holds(Vec<usize>),
-    StartsWith(Vec<usize>),
+}
+
+/// Something about a slot, and within which times it took effect.
+struct Span {
+    from: usize,
+    to: usize,
+    about: About,
 }
 
 fn calls_about(outcome: &Outcome, place: Place) -> Vec<Call> {
@@ -168,25 +164,45 @@ fn calls_about(outcome: &Outcome, place: Place) -> Vec<Call> {
     outcome.calls.iter().filter(concerns).cloned().collect()
 }
 
-/// What a call says, if it says anything.
-fn about(outcome: &Outcome, place: Place, call: &Call) -> Option<About> {
-    let stale = may_be_stale(outcome, place, call);
+/// What the store accepted about a slot, in its order; each may take effect for others until somebody is told of it.
+fn accepted_about(outcome: &Outcome, place: Place) -> Vec<Span> {
+    let about = |event: &BatchEvent| match &event.event {
+        Event::Booked(booking) => {
+            let (at, user) = place_of(&event.doctor, booking);
+            let key = booking.key.as_ref().map(|key| key.as_str()[1..].parse().unwrap());
+            (at == place).then_some(About::Booked { user, key })
+        }
+        Event::Cancelled { booking, .. } => {
+            let (at, user) = place_of(&event.doctor, booking);
+            (at == place).then_some(About::Cancelled { user })
+        }
+        Event::ScheduleSet { weekday, rows } => {
+            let row = rows.iter().find(|row| row.span == slot(place.slot).span());
+            let meant = event.doctor == doctor(place.doctor) && *weekday == date(place.date).weekday();
+            meant.then(|| About::Offered(row.is_some_and(|row| row.available)))
+        }
+    };
+    let accepted = outcome.accepted.iter().filter_map(|accepted| match accepted {
+        Accepted::Event { at, event } => about(event).map(|about| Span { from: *at, to: usize::MAX, about }),
+        Accepted::Claimed { .. } => None,
+    });
+    accepted.collect()
+}
+
+/// What a call claims to have done to a slot.
+fn done(place: Place, call: &Call) -> Option<About> {
+    match &call.request {
+        Request::Book { user, key, .. } => Some(About::Booked { user: *user, key: *key }),
+        Request::Cancel { user, .. } => Some(About::Cancelled { user: *user }),
+        Request::SetSlots { offered, .. } => Some(About::Offered(offered[place.slot])),
+        Request::UpdateSlot { available, .. } => Some(About::Offered(*available)),
+        Request::Look { .. } => None,
+    }
+}
+
+/// What an answer that changes nothing says, if it says anything.
+fn said(place: Place, call: &Call) -> Option<About> {
     match (&call.request, &call.told) {
-        // A success under a key may be a repeat, told from memory.
-        (Request::Book { user, key: key @ Some(_), .. }, Told::Done) if stale => {
-            Some(About::MayBeBooked { user: *user, key: *key })
-        }
-        (Request::Book { user, key, .. }, Told::Done) => Some(About::Booked { user: *user, key: *key }),
-        (Request::Book { user, key, .. }, Told::Unknown) => {
-            Some(About::MayBeBooked { user: *user, key: *key })
-        }
-        (Request::Cancel { user, .. }, Told::Done) => Some(About::Cancelled { user: *user }),
-        (Request::Cancel { user, .. }, Told::Unknown) => Some(About::MayBeCancelled { user: *user }),
-        (Request::SetSlots { offered, .. }, Told::Done) => Some(About::Offered(offered[place.slot])),
-        (Request::SetSlots { offered, .. }, Told::Unknown) => Some(About::MayBeOffered(offered[place.slot])),
-        (Request::UpdateSlot { available, .. }, Told::Done) => Some(About::Offered(*available)),
-        (Request::UpdateSlot { available, .. }, Told::Unknown) => Some(About::MayBeOffered(*available)),
-        (_, Told::Rejected(_) | Told::Seen(_)) if stale => None,
         (_, Told::Rejected(Rejection::SlotInPast | Rejection::OutsideWindow)) => None,
         (Request::Book { user, key, .. }, Told::Rejected(why)) => {
             Some(About::Refused { user: *user, key: *key, why: *why })
@@ -195,10 +211,64 @@ fn about(outcome: &Outcome, place: Place, call: &Call) -> Option<About> {
             Some(About::NotFound { user: *user })
         }
         (Request::Look { .. }, Told::Seen(seats)) => Some(About::Seen(seats[place.slot])),
-        // It says that nothing was changed: then nothing is what it adds.
-        (_, Told::NotDone) | (Request::Look { .. }, Told::Unknown) => None,
+        (_, Told::NotDone | Told::Unknown | Told::Done) => None,
         (request, told) => panic!("{request:?} was told {told:?}"),
     }
+}
+
+/// Puts together what the store accepted and what was said. Every success must have been accepted while its call was
+/// under way, each by itself; every event must have been asked for by somebody who was not told that nothing happened.
+fn spans_about(outcome: &Outcome, place: Place, calls: &[Call]) -> Result<Vec<Span>, Violation> {
+    let mut events = accepted_about(outcome, place);
+    let mut spans = Vec::new();
+    let mut by_answer: Vec<&Call> = calls.iter().collect();
+    by_answer.sort_by_key(|call| call.answered);
+    for call in by_answer {
+        let stale = may_be_stale(outcome, place, call);
+        if call.told == Told::Done
+            && let Some(about) = done(place, call)
+        {
+            let within = |event: &&mut Span| {
+                event.to == usize::MAX
+                    && (call.asked..call.answered).contains(&event.from)
+                    && event.about == about
+            };
+            if let Some(event) = events.iter_mut().find(within) {
+                event.to = call.answered;
+            } else if let About::Booked { user, key: Some(key) } = about {
+                // A repeat is told from memory.
+                if !stale {
+                    spans.push(Span {
+                        from: call.asked,
+                        to: call.answered,
+                        about: About::Repeated { user, key },
+                    });
+                }
+            } else {
+                return Err(format!("acknowledged, and never accepted by the store: {call:?}"));
+            }
+        } else if let Some(about) = said(place, call)
+            && !stale
+        {
+            spans.push(Span { from: call.asked, to: call.answered, about });
+        }
+    }
+    for event in events.iter().filter(|event| event.to == usize::MAX) {
+        let caused = |call: &&Call| {
+            call.told == Told::Unknown
+                && call.asked < event.from
+                && done(place, call).as_ref() == Some(&event.about)
+        };
+        // A schedule is written for all of its weekday's slots: whose word a slot then follows is not told apart.
+        if !matches!(event.about, About::Offered(_)) && !calls.iter().any(|call| caused(&call)) {
+            return Err(format!(
+                "{:?} of {place:?} was accepted, and nobody who may have asked for it",
+                event.about
+            ));
+        }
+    }
+    spans.extend(events);
+    Ok(spans)
 }
 
 /// Whether the answer may rest on the memory of a node that does not yet know that it is deposed. A single node has as
@@ -214,129 +284,89 @@ fn may_be_stale(outcome: &Outcome, place: Place, call: &Call) -> bool {
             Accepted::Claimed { at, range: claimed, .. } if *claimed == range && owned => {
                 return *at <= call.decided && call.decided <= *at + STORE_SILENT_MAX;
             }
-            Accepted::Claimed { .. } | Accepted::Event(_) => {}
+            Accepted::Claimed { .. } | Accepted::Event { .. } => {}
         }
     }
     false
 }
 
-fn is_linearizable(outcome: &Outcome, place: Place, calls: &[Call]) -> bool {
-    let before = outcome.before.get(&place).cloned().unwrap_or_default();
-    let after = outcome.after.get(&place).cloned().unwrap_or_default();
-    // Times are even, so that the ends have room around them; what is unknown may happen until the end.
-    let end = 2 * calls.iter().map(|call| call.answered).max().unwrap_or(0) + 10;
-    let mut spans = vec![(0, 1, About::StartsWith(before)), (end + 2, end + 3, About::Holds(after))];
-    for call in calls {
-        let Some(about) = about(outcome, place, call) else { continue };
-        let unknown = matches!(
-            about,
-            About::MayBeBooked { .. } | About::MayBeCancelled { .. } | About::MayBeOffered(_)
-        );
-        let answered = if unknown { end } else { 2 * call.answered + 2 };
-        spans.push((2 * call.asked + 2, answered, about));
-    }
-    let mut actions: Vec<(usize, usize, Action<About>)> = Vec::new();
-    for (process, (from, to, about)) in spans.into_iter().enumerate() {
-        actions.push((from, process, Action::Call(about.clone())));
-        actions.push((to, process, Action::Response(about)));
+/// Whether what happened and was said has an order in which all of it is right.
+fn check_slot(outcome: &Outcome, place: Place) -> Result<(), Violation> {
+    let calls = calls_about(outcome, place);
+    let mut spans = spans_about(outcome, place, &calls)?;
+    let stored = |rows: &BTreeMap<Place, Vec<usize>>| rows.get(&place).cloned().unwrap_or_default();
+    let end = spans.iter().map(|span| span.from.max(if span.to == usize::MAX { 0 } else { span.to })).max();
+    let end = end.unwrap_or(0) + 1;
+    spans.iter_mut().for_each(|span| span.to = span.to.min(end));
+    spans.insert(0, Span { from: 0, to: 0, about: About::StartsWith(stored(&outcome.before)) });
+    spans.push(Span { from: end + 1, to: end + 1, about: About::Holds(stored(&outcome.after)) });
+    let mut actions: Vec<((usize, bool), usize, Action<About>)> = Vec::new();
+    for (process, Span { from, to, about }) in spans.into_iter().enumerate() {
+        actions.push(((from, false), process, Action::Call(about.clone())));
+        actions.push(((to, true), process, Action::Response(about)));
     }
     actions.sort_by_key(|(at, process, _)| (*at, *process));
-    let actions = actions.into_iter().map(|(_, process, action)| (process, action)).collect();
-    WGLChecker::<Slot>::is_linearizable(History::from_actions(actions))
+    let actions: Vec<_> = actions.into_iter().map(|(_, process, action)| (process, action)).collect();
+    if WGLChecker::<Slot>::is_linearizable(History::from_actions(actions.clone())) {
+        return Ok(());
+    }
+    let lines: Vec<String> = actions.iter().map(|action| format!("    {action:?}")).collect();
+    Err(format!("{place:?} has no order in which every answer is right:\n{}", lines.join("\n")))
 }
 
 /// A slot, as the rules have it.
 struct Slot;
 
-/// One way in which things may be.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Possible {
+/// What a slot is like.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct State {
     offered: bool,
     holders: BTreeMap<usize, Option<u32>>,
 }
 
 impl Specification for Slot {
-    /// Every way in which things may be: calls of unknown outcome leave more than one.
-    type State = BTreeSet<Possible>;
+    type State = State;
     type Operation = About;
 
-    fn init() -> Self::State {
-        BTreeSet::from([Possible { offered: false, holders: BTreeMap::new() }])
+    fn init() -> State {
+        State { offered: false, holders: BTreeMap::new() }
     }
 
-    fn apply(operation: &About, state: &Self::State) -> (bool, Self::State) {
-        let next: Self::State = state.iter().flat_map(|possible| possible.after(operation)).collect();
-        (!next.is_empty(), next)
-    }
-}
-
-impl Possible {
-    /// What may be the case after the call; nothing if its answer would be wrong.
-    fn after(&self, about: &About) -> Vec<Self> {
-        let right = |is: bool| if is { vec![self.clone()] } else { Vec::new() };
-        let holds = |user: &usize| self.holders.contains_key(user);
-        let repeats = |user: &usize, key: &Option<u32>| key.is_some() && self.holders.get(user) == Some(key);
-        let full = self.holders.len() >= SEATS_PER_SLOT;
-        match about {
+    fn apply(about: &About, state: &State) -> (bool, State) {
+        let mut next = state.clone();
+        let holds = |user: &usize| state.holders.contains_key(user);
+        let repeats = |user: &usize, key: Option<u32>| key.is_some() && state.holders.get(user) == Some(&key);
+        let full = state.holders.len() >= SEATS_PER_SLOT;
+        let is_right = match about {
             About::StartsWith(users) => {
-                vec![Self { holders: users.iter().map(|user| (*user, None)).collect(), ..self.clone() }]
+                next.holders = users.iter().map(|user| (*user, None)).collect();
+                true
             }
-            About::Holds(users) => right(self.holders.keys().eq(users)),
-            About::Booked { user, key } if repeats(user, key) => right(true),
             About::Booked { user, key } => {
-                if self.offered && !holds(user) && !full {
-                    vec![self.with(*user, *key)]
-                } else {
-                    Vec::new()
-                }
+                let is_right = state.offered && !holds(user) && !full;
+                next.holders.insert(*user, *key);
+                is_right
             }
-            About::MayBeBooked { user, key } => {
-                let mut ways = right(true);
-                if self.offered && !holds(user) && !full {
-                    ways.push(self.with(*user, *key));
-                }
-                ways
+            About::Cancelled { user } => next.holders.remove(user).is_some(),
+            About::Offered(offered) => {
+                next.offered = *offered;
+                true
             }
-            About::Refused { user, key, why } => right(match why {
-                Rejection::AlreadyBooked => holds(user) && !repeats(user, key),
-                Rejection::SlotUnavailable => !holds(user) && !self.offered,
-                Rejection::SlotFull => !holds(user) && self.offered && full,
+            About::Refused { user, key, why } => match why {
+                Rejection::AlreadyBooked => holds(user) && !repeats(user, *key),
+                Rejection::SlotUnavailable => !holds(user) && !state.offered,
+                Rejection::SlotFull => !holds(user) && state.offered && full,
                 Rejection::DoctorNotFound
                 | Rejection::OutsideWindow
                 | Rejection::SlotInPast
                 | Rejection::BookingNotFound => false,
-            }),
-            About::Cancelled { user } => {
-                if holds(user) {
-                    vec![self.without(user)]
-                } else {
-                    Vec::new()
-                }
-            }
-            About::MayBeCancelled { user } => {
-                let mut ways = right(true);
-                if holds(user) {
-                    ways.push(self.without(user));
-                }
-                ways
-            }
-            About::NotFound { user } => right(!holds(user)),
-            About::Offered(offered) => vec![Self { offered: *offered, ..self.clone() }],
-            About::MayBeOffered(offered) => vec![self.clone(), Self { offered: *offered, ..self.clone() }],
-            About::Seen(None) => right(!self.offered),
-            About::Seen(Some(seats)) => right(self.offered && self.holders.len() == *seats),
-        }
-    }
-
-    fn with(&self, user: usize, key: Option<u32>) -> Self {
-        let mut next = self.clone();
-        next.holders.insert(user, key);
-        next
-    }
-
-    fn without(&self, user: &usize) -> Self {
-        let mut next = self.clone();
-        next.holders.remove(user);
-        next
+            },
+            About::Repeated { user, key } => repeats(user, Some(*key)),
+            About::NotFound { user } => !holds(user),
+            About::Seen(None) => !state.offered,
+            About::Seen(Some(seats)) => state.offered && state.holders.len() == *seats,
+            About::Holds(users) => state.holders.keys().eq(users),
+        };
+        (is_right, next)
     }
 }

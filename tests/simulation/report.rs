@@ -36,7 +36,7 @@ impl Report {
         }
         for accepted in &outcome.accepted {
             let name = match accepted {
-                Accepted::Event(event) => match event.event {
+                Accepted::Event { event, .. } => match event.event {
                     Event::Booked(_) => "bookings",
                     Event::Cancelled { .. } => "cancellations",
                     Event::ScheduleSet { .. } => "schedules",

@@ -18,14 +18,14 @@ use crate::dice::Dice;
 use crate::history::{Call, Place, Request, Told};
 use crate::store::{Accepted, Family, Fault, Line, LineState, Weather, World};
 
-pub const DOCTORS: usize = 5;
+pub const DOCTORS: usize = 3;
 pub const USERS: usize = 9;
 /// The last is a week after the one before it: the same weekday.
 pub const DATES: [u64; 3] = [0, 1, 8];
 pub const SLOTS: [&str; 3] = ["10:30", "11:00", "23:30"];
 const CLIENTS: usize = 12;
 /// The last one is started when all is calm again.
-const NODES_MAX: usize = 9;
+const NODES_MAX: usize = 14;
 
 /// How much is done under one seed.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +78,6 @@ struct Session {
     nodes: RefCell<Vec<Rc<Node>>>,
     started: Cell<usize>,
     calls: RefCell<Vec<Call>>,
-    order: Cell<usize>,
     left: Cell<usize>,
     keys: Cell<u32>,
     over: Cell<bool>,
@@ -136,7 +135,6 @@ impl Session {
             nodes: RefCell::default(),
             started: Cell::new(0),
             calls: RefCell::default(),
-            order: Cell::new(0),
             left: Cell::new(size.commands),
             keys: Cell::new(0),
             over: Cell::new(false),
@@ -145,6 +143,7 @@ impl Session {
         session.fill();
         let before = stored(&world);
         session.start_node().await;
+        session.publish().await;
         let quiet = size.quiet == Some(Family::Nemesis);
         let nemesis = actix::spawn(Rc::clone(&session).disturb(quiet));
         let clients: Vec<_> = (0..CLIENTS).map(|_| actix::spawn(Rc::clone(&session).client())).collect();
@@ -222,6 +221,15 @@ impl Session {
         }
     }
 
+    /// Every doctor offers every slot, or tries to.
+    async fn publish(&self) {
+        for doctor in 0..DOCTORS {
+            for weekday in [0, 1] {
+                self.call(&Request::SetSlots { doctor, weekday, offered: vec![true; SLOTS.len()] }).await;
+            }
+        }
+    }
+
     /// When all is calm, a new node does what it is asked to, and doctor by doctor at once.
     async fn go_on(&self) -> Vec<String> {
         self.start_node().await;
@@ -247,8 +255,10 @@ impl Session {
     async fn disturb(self: Rc<Self>, quiet: bool) {
         let dice = &self.nemesis;
         let calm = quiet || dice.permille(150);
+        let restless = dice.permille(400);
         while !self.over.get() {
-            sleep(dice.millis(20, *dice.pick(&[200, 2_000, 6_000]))).await;
+            let most = if restless { 250 } else { *dice.pick(&[200, 2_000, 6_000]) };
+            sleep(dice.millis(20, most)).await;
             if calm {
                 continue;
             }
@@ -330,7 +340,7 @@ impl Session {
                 told = self.call(&request).await;
             }
             // Nobody hammers a node that says that it cannot.
-            let pause = if told == Told::NotDone { 1_000 } else { *dice.pick(&[1, 20, 200]) };
+            let pause = if told == Told::NotDone { 400 } else { *dice.pick(&[1, 20, 200]) };
             sleep(dice.millis(0, pause)).await;
         }
     }
@@ -339,25 +349,21 @@ impl Session {
         let dice = &self.dice;
         let (place, user) = (self.place(), dice.below(USERS));
         match dice.below(100) {
-            0..45 => {
+            0..50 => {
                 let key = dice.permille(400).then(|| self.keys.replace(self.keys.get() + 1));
                 Request::Book { place, user, key }
             }
-            45..70 => Request::Cancel { place, user },
-            70..76 => {
-                let offered = SLOTS.iter().map(|_| dice.permille(850)).collect();
+            50..66 => Request::Cancel { place, user },
+            66..71 => {
+                let offered = SLOTS.iter().map(|_| dice.permille(930)).collect();
                 Request::SetSlots { doctor: place.doctor, weekday: weekday_of(place.date), offered }
             }
-            76..80 => {
+            71..74 => {
                 let (doctor, weekday) = (place.doctor, weekday_of(place.date));
-                Request::UpdateSlot { doctor, weekday, slot: place.slot, available: dice.permille(750) }
+                Request::UpdateSlot { doctor, weekday, slot: place.slot, available: dice.permille(800) }
             }
             _ => Request::Look { doctor: place.doctor, date: place.date },
         }
-    }
-
-    fn next(&self) -> usize {
-        self.order.replace(self.order.get() + 1)
     }
 
     /// Asks a node, most often the one that started last, and writes down what came of it.
@@ -374,7 +380,7 @@ impl Session {
         }
         let most = *self.dice.pick(&[1_500, 20_000, 20_000]);
         let patience = if self.over.get() { Duration::from_secs(30) } else { self.dice.millis(500, most) };
-        let asked = self.next();
+        let asked = self.world.next();
         self.world.note(format_args!("client: #{asked} {request:?} to node {}", node.number));
         let decided = Cell::new(Instant::now());
         let answer = async {
@@ -388,7 +394,7 @@ impl Session {
             self.world.count(Fault::ClientGaveUp);
             Told::Unknown
         });
-        let answered = self.next();
+        let answered = self.world.next();
         self.world.note(format_args!("client: #{asked} is told {told:?}"));
         let decided = decided.get();
         let call = Call { node: node.number, request: request.clone(), told, asked, answered, decided };

@@ -78,7 +78,7 @@ impl Weather {
         Self { throttled: 0, conflict: 0, lost: 0, silence: 0, read_failed: 0, lag: 0, slow: 0, claim: 0 };
 
     pub fn draw(dice: &Dice) -> Self {
-        let level = *dice.pick(&[0, 1, 1, 3, 8]);
+        let level = *dice.pick(&[0, 1, 3, 6, 10]);
         let some = |most: usize| level * dice.below(most + 1);
         Self {
             throttled: some(20),
@@ -96,13 +96,10 @@ impl Weather {
 /// Something that the store has accepted, in the order in which it did.
 #[derive(Debug, Clone)]
 pub enum Accepted {
-    Event(BatchEvent),
+    /// `at`: when, in the order of everything that clients saw.
+    Event { at: usize, event: BatchEvent },
     /// A range has a new owner or a new epoch.
-    Claimed {
-        at: Instant,
-        node: usize,
-        range: RangeId,
-    },
+    Claimed { at: Instant, node: usize, range: RangeId },
 }
 
 /// A transaction that is accepted, and that queries do not show yet.
@@ -123,6 +120,7 @@ struct Inner {
     begun: Instant,
     weather: Weather,
     throttled_until: Instant,
+    order: usize,
 }
 
 /// The store and its log; clones share them.
@@ -164,6 +162,7 @@ impl World {
             begun: Instant::now(),
             weather,
             throttled_until: Instant::now(),
+            order: 0,
         };
         Self { memory: MemoryStore::new(), inner: Arc::new(Mutex::new(inner)), dice }
     }
@@ -192,6 +191,13 @@ impl World {
         if let Some(trace) = &mut inner.trace {
             trace.push(format!("{at:>8} ms  {what}"));
         }
+    }
+
+    /// The next place in the order of everything that is asked, told and accepted.
+    pub fn next(&self) -> usize {
+        let mut inner = self.inner();
+        inner.order += 1;
+        inner.order
     }
 
     pub fn counts(&self) -> BTreeMap<Fault, u64> {
@@ -251,7 +257,8 @@ impl World {
                     event.event,
                     event.doctor.as_str()
                 ));
-                self.inner().accepted.push(Accepted::Event(event.clone()));
+                let at = self.next();
+                self.inner().accepted.push(Accepted::Event { at, event: event.clone() });
                 if self.dice.permille(self.weather().lag) {
                     self.count(Fault::ReadLags);
                     let until = now + self.dice.millis(1, LAG_MAX.as_millis() as u64);

@@ -25,26 +25,21 @@ fn signal(node: &Node, name: &str) {
     assert!(Command::new("kill").args([name, &node.pid()]).status().unwrap().success());
 }
 
-/// Books seats one after another until told to stop; what fails is asked again, and must be a retryable failure.
+/// Books seats one after another until told to stop, or that something is wrong: that must be a retryable failure.
 async fn book_until(stop: &AtomicBool, node: &Node, doctor: &str, name: &str, acknowledged: &Seats) {
     for turn in 0..14 * 48 {
         let (date, slot) = (date_in(1 + turn / 48), turn % 48);
         let start = format!("{:02}:{:02}", slot / 2, slot % 2 * 30);
         let user = format!("{name}@example.com");
-        loop {
-            if stop.load(Ordering::Relaxed) {
-                return;
-            }
-            match node.book(doctor, &user, &date, &start).await {
-                (200, _) => {
-                    acknowledged.lock().unwrap().insert(keys(doctor, &user, &date, &start));
-                    break;
-                }
-                // Its own booking, whose answer it did not hear; or five were faster.
-                (409, _) => break,
-                (0 | 503, _) => tokio::task::yield_now().await,
-                (status, answer) => panic!("{status} {answer}"),
-            }
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        match node.book(doctor, &user, &date, &start).await {
+            (200, _) => _ = acknowledged.lock().unwrap().insert(keys(doctor, &user, &date, &start)),
+            // Five were faster.
+            (409, _) => {}
+            (0 | 503, _) => return,
+            (status, answer) => panic!("{status} {answer}"),
         }
     }
 }

@@ -19,11 +19,11 @@ use crate::history::{Call, Place, Request, Told};
 use crate::store::{Accepted, Family, Fault, Line, LineState, Weather, World};
 
 pub const DOCTORS: usize = 3;
-pub const USERS: usize = 9;
+pub const USERS: usize = 12;
 /// The last is a week after the one before it: the same weekday.
 pub const DATES: [u64; 3] = [0, 1, 8];
 pub const SLOTS: [&str; 3] = ["10:30", "11:00", "23:30"];
-const CLIENTS: usize = 12;
+const CLIENTS: usize = 16;
 /// The last one is started when all is calm again.
 const NODES_MAX: usize = 14;
 
@@ -187,8 +187,12 @@ impl Session {
         }
     }
 
+    /// Half of all calls are about one slot, where users race for seats.
     fn place(&self) -> Place {
         let dice = &self.dice;
+        if dice.permille(500) {
+            return Place { doctor: 0, date: 1, slot: 0 };
+        }
         Place { doctor: dice.skewed(DOCTORS), date: dice.skewed(DATES.len()), slot: dice.skewed(SLOTS.len()) }
     }
 
@@ -458,5 +462,6 @@ fn stored(world: &World) -> BTreeMap<Place, Vec<usize>> {
         };
         places.entry(place).or_default().push(number((0..USERS).find(|n| user(*n) == booking.user)));
     }
+    places.values_mut().for_each(|users| users.sort_unstable());
     places
 }

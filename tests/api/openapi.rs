@@ -121,9 +121,9 @@ async fn every_operation_shows_by_example_what_it_takes_and_gives() {
         assert!(!successes.is_empty(), "{place} never succeeds");
         for (_, success) in successes {
             assert!(success["description"].is_string(), "{place}");
-            let json = success["content"].get("application/json");
-            for content in json.filter(|content| content["schema"]["$ref"].is_string()) {
-                document.assert_example(content, &place);
+            let json = &success["content"]["application/json"];
+            if json["schema"]["$ref"].is_string() {
+                document.assert_example(json, &place);
             }
         }
     }

@@ -144,7 +144,12 @@ impl Proxy {
         if !request.head.to_ascii_lowercase().contains("dynamodb_20120810.transactwriteitems") {
             return Fault::Pass;
         }
-        self.seen.lock().unwrap().push(serde_json::from_slice(request.body()).unwrap());
+        let transaction: Value = serde_json::from_slice(request.body()).unwrap();
+        // The audit trail writes in its own time: a fault is for those who book.
+        if transaction["TransactItems"][0]["Put"]["TableName"] == "KokoroAudit" {
+            return Fault::Pass;
+        }
+        self.seen.lock().unwrap().push(transaction);
         self.plan.lock().unwrap().pop_front().unwrap_or(Fault::Pass)
     }
 }

@@ -128,14 +128,10 @@ async fn a_full_disk_costs_no_acknowledged_booking_and_is_got_over() {
     })
     .await;
     limit(&node, "--fsize=4096:unlimited");
-    let (status, answer) = node.book(&doctor, "full@example.com", &date_in(3), "10:00").await;
-    assert_eq!(status, 503, "{answer}");
     acknowledged.extend(
         meanwhile(&node, &doctor, "full", async {
-            for _ in 0..20 {
-                let (status, answer) = node.book(&doctor, "full@example.com", &date_in(3), "10:00").await;
-                assert_eq!(status, 503, "{answer}");
-            }
+            let (status, answer) = node.book(&doctor, "full@example.com", &date_in(3), "10:00").await;
+            assert_eq!(status, 503, "{answer}");
             limit(&node, "--fsize=unlimited:unlimited");
             serves(&node, &doctor, "b@example.com").await;
         })
@@ -180,9 +176,9 @@ async fn a_process_without_a_file_descriptor_left_serves_again_when_there_is_one
         let open = std::fs::read_dir(format!("/proc/{}/fd", node.pid())).unwrap().count();
         limit(&node, &format!("--nofile={}", open + 20));
         let idle = join_all((0..200).map(|_| TcpStream::connect(node.address()))).await;
-        // Those that are connected already are served on.
-        serves(&node, &doctor, "a@example.com").await;
+        assert!(idle.iter().all(Result::is_ok));
         drop(idle);
+        serves(&node, &doctor, "a@example.com").await;
         while node.get_afresh("/healthz").await != Some(200) {
             tokio::task::yield_now().await;
         }

@@ -1,9 +1,10 @@
-//! What uploads cost the rest: ten users at once send 20 files of 10 MiB each to the real binary on its embedded stores,
-//! while others book. Prints the server's peak memory, and what bookings took before and meanwhile, all from one run.
-//! Afterwards every file must be listed, and one of them must come back byte for byte.
+//! What a booking feels of its neighbours: a thousand wrong passwords from one address, and ten users who upload 20 files
+//! of 10 MiB each at once, to the real binary on its embedded stores. Prints what bookings took before and meanwhile, and
+//! the server's peak memory, all from one run. Afterwards every file must be listed, and one must come back byte for byte.
 //!
-//! Client and server share the cores; bookings are timed on a thread of their own. The data lies in the target folder: a
-//! store in memory would flush for nothing. An argument makes the files smaller: `cargo bench --bench uploads -- 1`.
+//! Client and server share the cores; bookings are timed on a thread of their own. Limits by address are off, so that every
+//! password is looked at. The data lies in the target folder: a store in memory would flush for nothing. An argument makes
+//! the files smaller: `cargo bench --bench neighbours -- 1`.
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
@@ -22,7 +23,7 @@ use chrono::Days;
 use chrono_tz::Tz;
 use engine::{Clinic, Clock, SystemClock};
 use futures::future::try_join_all;
-use futures::stream;
+use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::{Body, Client};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -34,6 +35,9 @@ const UPLOADERS: usize = 10;
 const FILES: usize = 20;
 /// The longest file that is taken, in MiB.
 const FILE_MIB: usize = 10;
+/// Wrong passwords, all from one address, and how many of them are tried at once.
+const GUESSES: usize = 1_000;
+const GUESSES_AT_ONCE: usize = 32;
 /// Users who book, and give the seat back, over and over.
 const BOOKERS: usize = 8;
 /// How long bookings are timed before the uploads begin.
@@ -63,7 +67,7 @@ struct Caller {
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if !arguments.iter().any(|argument| argument == "--bench") {
-        println!("This takes minutes: cargo bench --bench uploads");
+        println!("This takes minutes: cargo bench --bench neighbours");
         return Ok(());
     }
     web::http_client::install_cryptography();
@@ -80,6 +84,13 @@ fn main() -> anyhow::Result<()> {
     })?;
     let before = server.peak_kib()?;
 
+    println!("{GUESSES} wrong passwords, {GUESSES_AT_ONCE} at once; {BOOKERS} go on booking");
+    let (guessed, guessing) = meanwhile(&server.url, || {
+        let begun = Instant::now();
+        runtime.block_on(guess(&server.url))?;
+        Ok(begun.elapsed().as_secs_f64())
+    })?;
+
     println!("{UPLOADERS} users upload {FILES} files of {mib} MiB each; {BOOKERS} go on booking");
     let content: Vec<u8> = (0..mib * 1024 * 1024).map(|n: usize| (n % 251) as u8).collect();
     let (busy, seconds) = meanwhile(&server.url, || {
@@ -91,11 +102,13 @@ fn main() -> anyhow::Result<()> {
     runtime.block_on(check(&server.url, &content))?;
 
     let total = UPLOADERS * FILES * mib;
-    println!("\n{total} MiB of files in {seconds:.1} s: {:.0} MiB/s", total as f64 / seconds);
+    println!("\n{GUESSES} passwords in {guessing:.1} s: {:.0}/s", GUESSES as f64 / guessing);
+    println!("{total} MiB of files in {seconds:.1} s: {:.0} MiB/s", total as f64 / seconds);
     println!("server's peak resident memory: {} MiB before, {} MiB after", before / 1024, after / 1024);
     println!("| bookings and cancellations | calls | p50 ms | p99 ms | longest ms |\n|---|---|---|---|---|");
     print_row("before", quiet);
-    print_row("meanwhile", busy);
+    print_row("among wrong passwords", guessed);
+    print_row("among uploads", busy);
     server.stop()
 }
 
@@ -155,6 +168,21 @@ async fn publish(url: &str) -> anyhow::Result<()> {
         doctor.call("/doctorsService/setSlots", body).await?;
     }
     Ok(())
+}
+
+/// Guesses at the doctor's password.
+async fn guess(url: &str) -> anyhow::Result<()> {
+    let (http, path) = (Client::new(), format!("{url}/auth/loginDoctor"));
+    let guesses = (0..GUESSES).map(|number| {
+        let body = json!({"email": DOCTOR, "password": format!("guess {number}")});
+        let request = http.post(&path).json(&body);
+        async move {
+            let status = request.send().await?.status().as_u16();
+            ensure!(status == 401, "a wrong password was answered with {status}");
+            Ok(())
+        }
+    });
+    stream::iter(guesses).buffer_unordered(GUESSES_AT_ONCE).try_collect().await
 }
 
 fn uploader(url: &str, number: usize) -> Caller {

@@ -21,6 +21,7 @@ mod openapi;
 mod payment_failures;
 mod payments;
 mod permissions;
+mod platform;
 mod profiles;
 mod protection;
 mod razorpay;

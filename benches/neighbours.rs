@@ -8,17 +8,16 @@
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::BASE64_STANDARD;
 use chrono::Days;
 use chrono_tz::Tz;
 use engine::{Clinic, Clock, SystemClock};
@@ -28,6 +27,8 @@ use reqwest::{Body, Client};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
+
+use support::{Server, kokoro, token};
 
 /// Users who upload at once.
 const UPLOADERS: usize = 10;
@@ -44,16 +45,8 @@ const BOOKERS: usize = 8;
 const QUIET: Duration = Duration::from_secs(10);
 /// How much of a body is sent at once.
 const PIECE: usize = 64 * 1024;
-const SECRET: &str = "a secret of the bench, longer than 32 bytes";
 const DOCTOR: &str = "doctor@clinic.example";
 const WEEK: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-
-/// The program. Killed when dropped.
-struct Server {
-    child: Child,
-    url: String,
-    _output: BufReader<ChildStdout>,
-}
 
 /// Calls of somebody with a token.
 #[derive(Clone)]
@@ -73,7 +66,7 @@ fn main() -> anyhow::Result<()> {
     web::http_client::install_cryptography();
     let mib = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(FILE_MIB);
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let server = Server::start(folder.path())?;
+    let server = Server::start(&mut kokoro(&folder.path().join("data")))?;
     let runtime = runtime()?;
     runtime.block_on(publish(&server.url))?;
 
@@ -82,7 +75,7 @@ fn main() -> anyhow::Result<()> {
         runtime.block_on(async { tokio::time::sleep(QUIET).await });
         Ok(())
     })?;
-    let before = server.peak_kib()?;
+    let before = peak_kib(&server)?;
 
     println!("{GUESSES} wrong passwords, {GUESSES_AT_ONCE} at once; {BOOKERS} go on booking");
     let (guessed, guessing) = meanwhile(&server.url, || {
@@ -98,7 +91,7 @@ fn main() -> anyhow::Result<()> {
         runtime.block_on(upload_all(&server.url, &BASE64_STANDARD.encode(&content)))?;
         Ok(begun.elapsed().as_secs_f64())
     })?;
-    let after = server.peak_kib()?;
+    let after = peak_kib(&server)?;
     runtime.block_on(check(&server.url, &content))?;
 
     let total = UPLOADERS * FILES * mib;
@@ -255,14 +248,8 @@ impl Caller {
     /// With a token as the platform issues them, without the price of a log-in.
     fn new(url: &str, email: &str, role: &str) -> Self {
         let email = if email.contains('@') { email.to_owned() } else { format!("{email}@example.com") };
-        let now = SystemClock.now().timestamp();
-        let encode = |part: Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
-        let head = encode(json!({"alg": "HS256", "typ": "JWT"}));
-        let claims = encode(json!({"sub": email, "role": role, "iat": now, "exp": now + 3600}));
-        let signed = format!("{head}.{claims}");
-        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
-        let signature = BASE64_URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes()));
-        Self { http: Client::new(), url: url.to_owned(), email, token: format!("{signed}.{signature}") }
+        let token = token(&email, role);
+        Self { http: Client::new(), url: url.to_owned(), email, token }
     }
 
     async fn call(&self, path: &str, body: Value) -> anyhow::Result<Value> {
@@ -274,41 +261,9 @@ impl Caller {
     }
 }
 
-impl Server {
-    /// Starts it and waits for the first line of its output, which ends with its address.
-    fn start(data: &Path) -> anyhow::Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kokoro"));
-        command.env_clear().env("KOKORO_LISTEN", "127.0.0.1:0").env("KOKORO_DATA_DIR", data.join("data"));
-        command.env("KOKORO_JWT_SECRET", SECRET).env("RATE_LIMIT_PER_MINUTE", "0").env("RUST_LOG", "warn");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut output = BufReader::new(child.stdout.take().context("no output")?);
-        let mut first = String::new();
-        output.read_line(&mut first)?;
-        let Some(at) = first.find("http://") else { bail!("it did not start: {}", child.wait()?) };
-        Ok(Self { child, url: first[at..].trim().to_owned(), _output: output })
-    }
-
-    /// The most memory that it ever had: `VmHWM` of proc(5).
-    fn peak_kib(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-        Ok(line.trim().trim_end_matches(" kB").parse()?)
-    }
-
-    /// Asks it to stop, with all that is in flight stored.
-    fn stop(mut self) -> anyhow::Result<()> {
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        ensure!(asked.success(), "it cannot be asked to stop");
-        let ended = self.child.wait()?;
-        ensure!(ended.success(), "it did not stop well: {ended}");
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The most memory that a server ever had: `VmHWM` of proc(5).
+fn peak_kib(server: &Server) -> anyhow::Result<u64> {
+    let status = server.proc("status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

@@ -16,7 +16,7 @@ use ring::hmac;
 use serde::Deserialize;
 
 use crate::node::Examples;
-use crate::{SECRET, Server};
+use crate::support::{SECRET, Server};
 
 /// Makes this program the bare server; the folder of its answers follows.
 pub(crate) const ARGUMENT: &str = "--serve-bare";

@@ -9,15 +9,16 @@
 
 mod bare;
 mod node;
+#[path = "../support/mod.rs"]
+mod support;
 mod wrk;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use tokio::time::Instant;
 
+use support::Server;
 use wrk::{CONNECTIONS, Measured, Script, Shape};
 
 /// Doctors, each of whom offers every half hour.
@@ -28,16 +29,6 @@ const ROUNDS: usize = 3;
 const SECONDS: u64 = 10;
 /// How long each target is warmed up, in seconds.
 const WARM_UP_SECONDS: u64 = 2;
-/// What tokens are signed with.
-const SECRET: &str = "a secret of the bench, longer than 32 bytes";
-
-/// A program that is measured. Killed when dropped.
-struct Server {
-    child: Child,
-    url: String,
-    _output: BufReader<ChildStdout>,
-}
-
 /// What is measured.
 struct Target<'a> {
     name: &'static str,
@@ -97,7 +88,7 @@ fn main() -> anyhow::Result<()> {
 
     println!("\n{CONNECTIONS} connections, {SECONDS} s, median of {ROUNDS} (lowest to highest)");
     print_table(&targets, &measured);
-    stop(kokoro)?;
+    kokoro.stop()?;
     let stored = runtime.block_on(node::stored_bookings(&data))?;
     // What each run had in flight when wrk hung up may be stored as well.
     let in_flight = (CONNECTIONS * (ROUNDS + 1)) as u64;
@@ -138,38 +129,9 @@ fn median(runs: &[Measured], of: impl Fn(&Measured) -> f64) -> f64 {
     values[values.len() / 2]
 }
 
-impl Server {
-    /// Starts it and waits for the first line of its output, which ends with its address.
-    fn start(command: &mut Command) -> anyhow::Result<Self> {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut output = BufReader::new(child.stdout.take().context("no output")?);
-        let mut first = String::new();
-        output.read_line(&mut first)?;
-        let Some(at) = first.find("http://") else { bail!("it did not start: {}", child.wait()?) };
-        Ok(Self { child, url: first[at..].trim().to_owned(), _output: output })
-    }
-
-    /// Seconds of CPU that it has used so far: `utime` and `stime` of proc(5), in hundredths.
-    fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Asks it to stop, with all that is in flight stored.
-fn stop(mut server: Server) -> anyhow::Result<()> {
-    let asked = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status()?;
-    ensure!(asked.success(), "it cannot be asked to stop");
-    let ended = server.child.wait()?;
-    ensure!(ended.success(), "it did not stop well: {ended}");
-    Ok(())
+/// Seconds of CPU that a server has used so far: `utime` and `stime` of proc(5), in hundredths.
+fn cpu_seconds(server: &Server) -> f64 {
+    let stat = server.proc("stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }

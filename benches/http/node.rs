@@ -1,12 +1,9 @@
 //! The real binary on its embedded store: doctors put into it, slots published, and what it has stored in the end.
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::ensure;
 use aws_sdk_dynamodb::types::Select;
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{Days, NaiveDate};
 use chrono_tz::Tz;
 use engine::{Clinic, Clock, SystemClock};
@@ -14,7 +11,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use persistence::{AccountKind, DataFolder, Dynamo, EmbeddedDynamo, Endpoint, NewAccount, TableNames, Where};
 use serde_json::{Value, json};
 
-use crate::{DOCTORS, SECRET, Server};
+use crate::DOCTORS;
+use crate::support::{Server, kokoro, token};
 
 /// Bookings that making the examples costs.
 pub(crate) const EXAMPLE_BOOKINGS: u64 = 1;
@@ -38,18 +36,6 @@ pub(crate) fn date_in(days: u64) -> NaiveDate {
     Clinic::new(Tz::Asia__Kolkata).today(SystemClock.now()) + Days::new(days)
 }
 
-/// A token as the platform issues them, without the price of a log-in.
-pub(crate) fn token(email: &str, role: &str) -> String {
-    let now = SystemClock.now().timestamp();
-    let encode = |part: Value| BASE64_URL_SAFE_NO_PAD.encode(part.to_string());
-    let head = encode(json!({"alg": "HS256", "typ": "JWT"}));
-    let claims = encode(json!({"sub": email, "role": role, "iat": now, "exp": now + 3600}));
-    let signed = format!("{head}.{claims}");
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
-    let signature = BASE64_URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes()));
-    format!("{signed}.{signature}")
-}
-
 /// Puts the doctors' accounts into a store that nobody serves yet: signing up would hash a thousand passwords.
 pub(crate) async fn create_doctors(data: &Path) -> anyhow::Result<()> {
     let server = EmbeddedDynamo::start(Where::File(DataFolder::lock(data)?))?;
@@ -71,10 +57,7 @@ pub(crate) async fn create_doctors(data: &Path) -> anyhow::Result<()> {
 
 /// Starts the program on that store.
 pub(crate) fn start(data: &Path) -> anyhow::Result<Server> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kokoro"));
-    command.env_clear().env("KOKORO_LISTEN", "127.0.0.1:0").env("KOKORO_DATA_DIR", data);
-    command.env("KOKORO_JWT_SECRET", SECRET).env("RATE_LIMIT_PER_MINUTE", "0").env("RUST_LOG", "warn");
-    Server::start(&mut command)
+    Server::start(&mut kokoro(data))
 }
 
 /// Lets every doctor offer all 48 half hours of every day, which also brings all of them into memory.

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
-use crate::Target;
-use crate::node::{date_in, token};
+use crate::node::date_in;
+use crate::support::token;
+use crate::{Target, cpu_seconds};
 
 /// Connections, each with one request in flight.
 pub(crate) const CONNECTIONS: usize = 256;
@@ -72,7 +73,7 @@ impl Script {
 
     /// Loads a target. `round` chooses the part of all bookings that this run may make.
     pub(crate) fn run(&self, target: &Target<'_>, round: usize, seconds: u64) -> anyhow::Result<Measured> {
-        let cpu_before = target.server.cpu_seconds();
+        let cpu_before = cpu_seconds(target.server);
         let mut command = Command::new("wrk");
         command.args(["--latency", "--timeout", "10s", "--threads", &THREADS.to_string()]);
         command.args(["--connections", &CONNECTIONS.to_string(), "--duration", &format!("{seconds}s")]);
@@ -83,7 +84,7 @@ impl Script {
             Shape::Available => "available",
         });
         let output = command.arg((round * BOOKINGS_OF_A_RUN).to_string()).output()?;
-        let cpu_seconds = target.server.cpu_seconds() - cpu_before;
+        let cpu_seconds = cpu_seconds(target.server) - cpu_before;
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(output.status.success(), "wrk failed: {text}{}", String::from_utf8_lossy(&output.stderr));
         let run = Measured::read(&text, cpu_seconds).with_context(|| format!("wrk says: {text}"))?;

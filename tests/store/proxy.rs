@@ -16,7 +16,7 @@ pub(crate) struct LossyProxy {
 #[derive(Default)]
 struct Counts {
     to_lose: AtomicUsize,
-    /// What a request has in its head for its answer to be lost; empty for any request.
+    /// What a request holds for its answer to be lost; empty for any request.
     meant: Mutex<&'static str>,
     lost: AtomicUsize,
 }
@@ -68,9 +68,10 @@ async fn forward(client: TcpStream, server: String, counts: Arc<Counts>) {
         let mut request = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from_client.read(&mut request).await {
             let text = String::from_utf8_lossy(&request[..length]);
+            let is_meant = text.contains(*meant.meant.lock().unwrap());
             // The rest of a long body says nothing of what it belongs to.
-            if text.starts_with("POST ") {
-                asked.store(text.contains(*meant.meant.lock().unwrap()), Ordering::SeqCst);
+            if is_meant || text.contains(" HTTP/1.1\r\n") {
+                asked.store(is_meant, Ordering::SeqCst);
             }
             if to_server.write_all(&request[..length]).await.is_err() {
                 break;

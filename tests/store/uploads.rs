@@ -6,9 +6,11 @@ use std::task::Poll;
 
 use chrono::TimeDelta;
 use futures::future::{join, join_all, poll_fn};
-use persistence::{FilesError, NewFile, UploadError};
+use persistence::{EmbeddedDynamo, EmbeddedS3, Endpoint, FilesError, NewFile, UploadError, Where};
 
-use crate::files::{each_files, fetch, file, names, now};
+use crate::files::{Files, each_files, fetch, file, names, now};
+use crate::harness;
+use crate::proxy::LossyProxy;
 
 const ADA: &str = "ada@x.com";
 
@@ -202,6 +204,30 @@ async fn an_upload_that_another_process_took_for_dead_shows_nothing_and_says_so(
         assert!(given_up > 1, "the upload was taken for dead {given_up} times only");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_change_that_was_done_but_not_answered_is_not_called_undone() {
+    let tables = EmbeddedDynamo::start(Where::Memory).unwrap();
+    let server = EmbeddedS3::start(Where::Memory, None).unwrap();
+    let Endpoint::With { address, keys } = server.endpoint() else { panic!("no keys") };
+    let (to_tables, to_files) =
+        (LossyProxy::start(&tables.endpoint()).await, LossyProxy::start(&address).await);
+    let dynamo = harness::connect(&to_tables.endpoint()).await;
+    dynamo.create_missing_tables().await.unwrap();
+    let files = Files::connect(Endpoint::With { address: to_files.endpoint(), keys }, dynamo).await;
+    let locker = files.locker();
+
+    to_tables.lose_answers_to("REMOVE #upload", 100);
+    let uploaded = locker.upload(ADA, all(&["a"]), now()).await;
+    assert!(matches!(uploaded, Err(UploadError::Store(FilesError::Unknown(_)))), "{uploaded:?}");
+    assert_eq!(names(&locker, ADA).await, ["a"]);
+    to_files.lose_answers_to("DELETE /", 100);
+    let deleted = locker.delete(ADA, "a", now()).await;
+    assert!(matches!(deleted, Err(FilesError::Unknown(_))), "{deleted:?}");
+    assert!(names(&locker, ADA).await.is_empty());
+    server.stop();
+    tables.stop();
 }
 
 #[tokio::test]

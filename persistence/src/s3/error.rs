@@ -16,12 +16,15 @@ pub enum FilesError {
     /// It refuses; the same will fail again.
     #[error("the file store refuses: {0}")]
     Refused(String),
+    /// It was to change what is visible, and did not say whether it has.
+    #[error("the file store may have done it: {0}")]
+    Unknown(String),
     /// The owner's address holds a `/`: files kept under it would lie among another owner's.
     #[error("no files are kept under an address with a slash")]
     UnfitOwner,
 }
 
-/// Why nothing of an upload was stored.
+/// Why an upload was not stored, or may not have been.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// The owner has a file of this name, or two in the call share one.
@@ -36,6 +39,16 @@ pub enum UploadError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] FilesError),
+}
+
+impl FilesError {
+    /// What a failure means of the request that makes a change visible: it may have arrived, and only its answer is lost.
+    pub(super) fn of_last_step(self) -> Self {
+        match self {
+            Self::Unavailable(text) => Self::Unknown(text),
+            Self::Unknown(_) | Self::Refused(_) | Self::UnfitOwner => self,
+        }
+    }
 }
 
 /// The journal failed, which is kept in DynamoDB.

@@ -60,6 +60,7 @@ impl From<FilesError> for ApiError {
     fn from(error: FilesError) -> Self {
         match error {
             FilesError::Unavailable(_) => Self::Unavailable,
+            FilesError::Unknown(_) => Self::OutcomeUnknown,
             FilesError::Refused(_) => Self::internal(error),
             FilesError::UnfitOwner => {
                 Self::invalid("Files cannot be kept for an e-mail address with a '/' in it")

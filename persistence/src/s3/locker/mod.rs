@@ -144,7 +144,7 @@ impl Locker {
         if self.visible(owner, now, Wanted::Only(&key)).await?.is_empty() {
             return Ok(false);
         }
-        self.remove(&key).await?;
+        self.remove(&key).await.map_err(FilesError::of_last_step)?;
         Ok(true)
     }
 

@@ -179,7 +179,7 @@ impl Locker {
     }
 
     async fn commit(&self, owner: &str, id: &str) -> Result<(), UploadError> {
-        if self.uploads.commit(owner, id).await.map_err(FilesError::from)? {
+        if self.uploads.commit(owner, id).await.map_err(|error| FilesError::from(error).of_last_step())? {
             return Ok(());
         }
         Err(FilesError::Unavailable("another process has taken this upload for dead".to_owned()).into())

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_cors::Cors;
 use actix_web::dev::Server;
@@ -12,6 +13,7 @@ use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, HttpServer};
 use anyhow::Context;
 use engine::Chance;
+use socket2::SockRef;
 use tokio::net::TcpSocket;
 
 use crate::config::{CorsConfig, ServerConfig};
@@ -19,6 +21,11 @@ use crate::state::AppState;
 use crate::static_files::StaticFiles;
 use crate::tls::Certificate;
 use crate::{guard, routes, security, telemetry};
+
+/// How long a client may leave what was sent to it unread before it is cut off: actix has no bound for that.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Threads of one worker for what blocks: all uploads at once, each of which may take long, and the hashes of passwords.
+const BLOCKING_THREADS: usize = 64;
 
 /// Addresses that are taken and files that have been read, before anything else starts: a process that cannot have them
 /// must not depose another.
@@ -76,6 +83,9 @@ fn bind(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A restart must not wait for the last connections of its predecessor to be forgotten.
     socket.set_reuseaddr(true)?;
+    // Every connection that is accepted inherits it.
+    #[cfg(target_os = "linux")]
+    SockRef::from(&socket).set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
     socket.bind(address)?;
     socket.listen(backlog)?.into_std()
 }
@@ -112,6 +122,7 @@ fn public_server(
     });
     let server = server
         .workers(config.workers)
+        .worker_max_blocking_threads(BLOCKING_THREADS)
         .max_connections(config.connections_max)
         .keep_alive(config.keep_alive)
         .tcp_nodelay(true)
@@ -169,4 +180,20 @@ fn policy(config: &CorsConfig) -> Cors {
         .expose_headers(["X-Request-Id", "Retry-After"])
         .supports_credentials()
         .max_age(3600)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_client_that_does_not_read_is_cut_off_by_the_system() {
+        let listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(SockRef::from(&accepted).tcp_user_timeout().unwrap(), Some(UNREAD_TIMEOUT));
+    }
 }

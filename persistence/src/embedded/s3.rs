@@ -15,6 +15,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
+use socket2::SockRef;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 
@@ -34,6 +35,8 @@ const KEY_ID: &str = "kokoro";
 const CONNECTIONS_MAX: usize = 256;
 /// How long a connection may take to send a request's head, and may idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may leave what was sent to it unread before it is cut off.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest body, in bytes, that is taken into memory whole.
 const BODY_IN_MEMORY_MAX: usize = 16 * 1024;
 /// Threads that read, write and flush files.
@@ -75,6 +78,9 @@ impl EmbeddedS3 {
         let objects = Objects::open(&root)?;
         let listener = TcpListener::bind(listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into()))?;
         listener.set_nonblocking(true)?;
+        // Every connection that is accepted inherits it.
+        #[cfg(target_os = "linux")]
+        SockRef::from(&listener).set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
         let address = listener.local_addr()?;
         let keys = AccessKeys { id: KEY_ID.to_owned(), secret };
         let mut service = S3ServiceBuilder::new(Calls::new(objects));

@@ -201,6 +201,24 @@ async fn a_list_outlives_its_store_by_a_minute() {
 }
 
 #[actix_web::test]
+async fn a_list_outlives_a_change_that_cannot_be_looked_at() {
+    let wire = Wire::to_fresh_store().await;
+    let mut settings = config();
+    settings.store.place = Place::Named { endpoint: Some(wire.endpoint.clone()) };
+    let app = TestApp::start_with(settings).await;
+    let asha = app.doctor_without_slots("asha").await;
+    assert_eq!(fetch(&app, json!({})).await.len(), 1);
+    wire.cut(true);
+    assert_eq!(complete(&app, &asha, json!({"fees": 7})).await.0, 503);
+    assert_eq!(fetch(&app, json!({})).await.len(), 1);
+    wire.cut(false);
+    let scans = wire.scans();
+    fetch(&app, json!({})).await;
+    assert!(wire.scans() > scans, "what may have changed is read anew");
+    app.stop().await;
+}
+
+#[actix_web::test]
 async fn a_change_is_shown_in_the_very_next_call() {
     let app = TestApp::start().await;
     let (ada, asha) = (app.user("ada").await, app.doctor_without_slots("asha").await);

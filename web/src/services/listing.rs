@@ -67,12 +67,14 @@ struct Unread;
 #[derive(Default)]
 struct State {
     list: Option<List>,
-    reading: Option<Reading>,
+    /// The one under way, and the change that was the last one when it began.
+    reading: Option<(u64, Reading)>,
     /// Counts this node's changes.
     changes: u64,
     /// What they made of doctors, as far as a reading may have missed it.
     changed: HashMap<String, (u64, Option<Arc<Listed>>)>,
-    /// The last change that could not be looked at: only a reading that began after it shows it.
+    /// The last change that could not be looked at: only a reading that began after it shows it. An older list is
+    /// still better than nothing.
     unseen: u64,
 }
 
@@ -88,11 +90,13 @@ impl Listing {
             let now = self.shared.clock.now();
             let list = state.list.clone();
             let is_younger = |list: &List, age| (TimeDelta::zero()..age).contains(&(now - list.read_at));
-            if let Some(list) = list.clone().filter(|list| is_younger(list, FRESH_FOR)) {
+            let unseen = state.unseen;
+            let is_shown = |list: &List, age| list.begun_after >= unseen && is_younger(list, age);
+            if let Some(list) = list.clone().filter(|list| is_shown(list, FRESH_FOR)) {
                 return Ok(list);
             }
             let reading = Shelf::read(&self.shared, &mut state, now);
-            if let Some(list) = list.clone().filter(|list| is_younger(list, SHOWN_FOR)) {
+            if let Some(list) = list.clone().filter(|list| is_shown(list, SHOWN_FOR)) {
                 return Ok(list);
             }
             (reading, list.filter(|list| is_younger(list, KEPT_FOR)))
@@ -113,7 +117,7 @@ impl Listing {
             Ok(found) => state.show(change, doctor, found.map(|doctor| Arc::new(Listed::new(doctor)))),
             Err(error) => {
                 tracing::warn!(%error, "a changed doctor cannot be looked at: the next list is read anew");
-                state.forget(change);
+                state.unseen = state.unseen.max(change);
             }
         }
     }
@@ -124,28 +128,32 @@ impl Shelf {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The reading under way, or a new one. It goes on when its visitors leave.
+    /// The reading under way, unless it may miss a change, or a new one. It goes on when its visitors leave.
     fn read(shelf: &Arc<Self>, state: &mut State, now: DateTime<Utc>) -> Reading {
         // One that is over and still here has died.
-        if let Some(reading) = state.reading.as_ref().filter(|reading| reading.peek().is_none()) {
+        let is_good = |(begun_after, reading): &&(u64, Reading)| {
+            *begun_after >= state.unseen && reading.peek().is_none()
+        };
+        if let Some((_, reading)) = state.reading.as_ref().filter(is_good) {
             return reading.clone();
         }
         let (shelf, begun_after) = (Arc::clone(shelf), state.changes);
         let task = tokio::spawn(async move {
             let doctors = shelf.profiles.all().await;
             let list = doctors.map(|doctors| List::new(doctors, now, begun_after));
-            shelf.lock().take_in(list)
+            shelf.lock().take_in(begun_after, list)
         });
         let reading = task.map(|outcome| outcome.unwrap_or(Err(Unread))).boxed().shared();
-        state.reading = Some(reading.clone());
+        state.reading = Some((begun_after, reading.clone()));
         reading
     }
 }
 
 impl State {
     /// A reading is over. What changed while it went on is laid over it.
-    fn take_in(&mut self, outcome: Result<List, LoadError>) -> Result<List, Unread> {
-        self.reading = None;
+    fn take_in(&mut self, begun_after: u64, outcome: Result<List, LoadError>) -> Result<List, Unread> {
+        // A later one may have taken its place.
+        self.reading.take_if(|(under_way, _)| *under_way == begun_after);
         let mut list = outcome.map_err(|error| {
             tracing::error!(%error, "the list of doctors cannot be read");
             Unread
@@ -172,13 +180,6 @@ impl State {
             list.put(doctor, listed.clone());
         }
         self.changed.insert(doctor.to_owned(), (change, listed));
-    }
-
-    /// Makes the next visitor wait for a reading that begins from now on.
-    fn forget(&mut self, change: u64) {
-        self.unseen = self.unseen.max(change);
-        self.list = None;
-        self.reading = None;
     }
 }
 
@@ -235,4 +236,20 @@ impl Filter {
 /// A text as it is compared.
 fn folded(text: &str) -> String {
     text.trim().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::pending;
+
+    use super::*;
+
+    #[test]
+    fn a_reading_that_is_over_leaves_the_later_one() {
+        let mut state = State { reading: Some((2, pending().boxed().shared())), ..State::default() };
+        for (over, is_left) in [(1, true), (2, false)] {
+            assert!(state.take_in(over, Err(LoadError::Unavailable(String::new()))).is_err());
+            assert_eq!(state.reading.is_some(), is_left);
+        }
+    }
 }

@@ -59,6 +59,25 @@ async fn entries_come_back_newest_first_and_page_by_page() {
 }
 
 #[tokio::test]
+async fn long_entries_hide_no_older_ones() {
+    each_dynamo(async |dynamo| {
+        let long = AuditSubject::File { filename: "x".repeat(60_000) };
+        for n in 0..40 {
+            dynamo.audit().append(&[entry(ada(), n, long.clone())]).await.unwrap();
+        }
+        let (mut cursor, mut seen) = (None, 0);
+        loop {
+            let AuditPage { rows, next } = dynamo.audit().page(&ada(), cursor.as_ref(), 200).await.unwrap();
+            seen += rows.len();
+            let Some(next) = next else { break };
+            cursor = Some(next);
+        }
+        assert_eq!(seen, 40);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_doctor_and_a_user_of_one_address_have_each_its_own_entries() {
     each_dynamo(async |dynamo| {
         let twin = party(AccountKind::Doctor, "ada@x.com");

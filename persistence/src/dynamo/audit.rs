@@ -205,7 +205,7 @@ impl AuditTrail {
         before: Option<&AuditCursor>,
         limit: usize,
     ) -> Result<AuditPage, AuditError> {
-        // One more than is shown tells whether there is more.
+        // One more than is shown tells whether there is more; so does the store, where a page ends for its size.
         let wanted = i32::try_from(limit.saturating_add(1)).unwrap_or(i32::MAX);
         let query = self
             .dynamo
@@ -222,10 +222,13 @@ impl AuditTrail {
                 .expression_attribute_values(BEFORE_VALUE, text(before.clone())),
             None => query.key_condition_expression(keys::IN_PARTITION),
         };
-        let items = query.send().await.map_err(load_error)?.items.unwrap_or_default();
-        let last = items.get(..limit).and_then(<[Item]>::last).filter(|_| items.len() > limit);
+        let answer = query.send().await.map_err(load_error)?;
+        let items = answer.items();
+        let has_more = items.len() > limit || answer.last_evaluated_key().is_some();
+        let shown = items.get(..limit).unwrap_or(items);
+        let last = shown.last().filter(|_| has_more);
         let next = last.and_then(|item| text_of(item, keys::SK)).map(|sort| AuditCursor(sort.to_owned()));
-        Ok(AuditPage { rows: items.iter().take(limit).map(read).collect(), next })
+        Ok(AuditPage { rows: shown.iter().map(read).collect(), next })
     }
 
     fn put(&self, entry: &AuditEntry) -> Result<TransactWriteItem, BuildError> {

@@ -17,6 +17,9 @@ use crate::services::{Actor, Deed};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 
+/// No file has a longer name, whoever stored it (S3 user guide, "Naming Amazon S3 objects").
+const NAME_BYTES_MAX: usize = 1024;
+
 /// Described here, but read as it arrives: it may be longer than the memory.
 #[derive(ToSchema)]
 #[schema(examples(json!({"email": "ada@example.com", "files": [
@@ -57,6 +60,14 @@ struct FileRequest {
     #[schema(schema_with = fields::email)]
     _email: String,
     filename: String,
+}
+
+impl FileRequest {
+    /// The name, if a file can have it.
+    fn filename(self) -> Result<String, ApiError> {
+        let can_be = self.filename.len() <= NAME_BYTES_MAX;
+        can_be.then_some(self.filename).ok_or(ApiError::File(FileRefusal::NotFound))
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -115,11 +126,11 @@ impl From<StoredFile> for File {
 
 /// Stores files, all or none.
 ///
-/// At most 20 files of 10 MiB each. A doctor is refused before the body is read.
+/// At most 20 files of 10 MiB each, and 1,000 in all. A doctor is refused before the body is read.
 #[utoipa::path(post, path = "/medilocker/upload", tag = "medilocker", request_body = UploadRequest,
     responses(
         (status = 200, body = Uploaded),
-        (status = 409, description = "file_exists"),
+        (status = 409, description = "file_exists, locker_full"),
         (status = 413, description = "file_too_large"),
         (status = 422, description = "name_too_long, metadata_too_large")))]
 pub(crate) async fn upload(
@@ -169,7 +180,7 @@ pub(crate) async fn download(
 ) -> Result<Json<Download>, ApiError> {
     let user = caller.user()?;
     caller.acts_for(body.raw("email"))?;
-    let FileRequest { filename, .. } = body.parse()?;
+    let filename = body.parse::<FileRequest>()?.filename()?;
     let url = app.locker.download_url(user.as_str(), &filename, app.now()).await?;
     let download_url = url.ok_or(ApiError::File(FileRefusal::NotFound))?;
     let given = Deed::own_file(AuditAction::FileDownloaded, &caller, &filename);
@@ -188,7 +199,7 @@ pub(crate) async fn delete(
 ) -> Result<Json<Deleted>, ApiError> {
     let user = caller.user()?;
     caller.acts_for(body.raw("email"))?;
-    let FileRequest { filename, .. } = body.parse()?;
+    let filename = body.parse::<FileRequest>()?.filename()?;
     let deleted = Box::pin(async {
         let was_there = app.locker.delete(user.as_str(), &filename, app.now()).await?;
         was_there.then_some(()).ok_or(ApiError::File(FileRefusal::NotFound))
@@ -196,4 +207,22 @@ pub(crate) async fn delete(
     let deed = Deed::own_file(AuditAction::FileDeleted, &caller, &filename);
     app.audit.change(&Actor::new(&caller, request_id), [deed], deleted).await?;
     Ok(Json(Deleted { message: "File deleted successfully" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_file_has_a_name_that_would_fill_the_audit_trail() {
+        let named = |name: &str| {
+            let request = serde_json::from_value(json!({"email": "ada@x.com", "filename": name}));
+            FileRequest::filename(request.unwrap())
+        };
+        let longest = "x".repeat(1024);
+        assert_eq!(named(&longest).unwrap(), longest);
+        assert!(matches!(named(&format!("{longest}x")), Err(ApiError::File(FileRefusal::NotFound))));
+    }
 }

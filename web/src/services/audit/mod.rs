@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use engine::{Answer, Chance, Clock, DoctorId, EngineError, SlotStart, UserId};
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use persistence::{
     AUDIT_ENTRIES_AT_ONCE, AccountKind, AuditAction, AuditCursor, AuditEntry, AuditError, AuditOutcome,
     AuditPage, AuditParty, AuditSubject, AuditTrail,
@@ -50,7 +50,7 @@ pub(crate) struct Audit {
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     queue: mpsc::Sender<Waiting>,
-    readings: Readings,
+    readings: Arc<Readings>,
 }
 
 /// Who acts, and in which request.
@@ -80,11 +80,19 @@ enum Waiting {
     Flush(oneshot::Sender<()>),
 }
 
+/// Empties the queue.
+struct Writer {
+    trail: AuditTrail,
+    chance: Arc<dyn Chance>,
+    readings: Arc<Readings>,
+}
+
 impl Audit {
     /// A trail with an empty queue, and the task that empties it.
     pub(crate) fn start(trail: AuditTrail, clock: Arc<dyn Clock>, chance: Arc<dyn Chance>) -> Self {
         let (audit, inbox) = Self::new(trail.clone(), clock, Arc::clone(&chance));
-        actix_web::rt::spawn(write_behind(trail, chance, inbox));
+        let writer = Writer { trail, chance, readings: Arc::clone(&audit.readings) };
+        actix_web::rt::spawn(async move { writer.write_behind(inbox).await });
         audit
     }
 
@@ -94,7 +102,7 @@ impl Audit {
         chance: Arc<dyn Chance>,
     ) -> (Self, mpsc::Receiver<Waiting>) {
         let (queue, inbox) = mpsc::channel(QUEUE_CAPACITY);
-        (Self { trail, clock, chance, queue, readings: Readings::default() }, inbox)
+        (Self { trail, clock, chance, queue, readings: Arc::default() }, inbox)
     }
 
     /// Writes entries at once, at most [`AUDIT_ENTRIES_AT_ONCE`] and all or none.
@@ -289,44 +297,53 @@ impl Drop for Expected<'_> {
     }
 }
 
-/// Writes what is queued until nobody can queue anything any more.
-async fn write_behind(trail: AuditTrail, chance: Arc<dyn Chance>, mut inbox: mpsc::Receiver<Waiting>) {
-    let mut taken = Vec::new();
-    while inbox.recv_many(&mut taken, QUEUE_CAPACITY).await > 0 {
-        let (mut entries, mut flushes) = (Vec::new(), Vec::new());
-        for waiting in taken.drain(..) {
-            match waiting {
-                Waiting::Entry(entry) => entries.push(entry),
-                Waiting::Flush(done) => flushes.push(done),
+impl Writer {
+    /// Writes what is queued until nobody can queue anything any more.
+    async fn write_behind(&self, mut inbox: mpsc::Receiver<Waiting>) {
+        let mut taken = Vec::new();
+        while inbox.recv_many(&mut taken, QUEUE_CAPACITY).await > 0 {
+            let (mut entries, mut flushes) = (Vec::new(), Vec::new());
+            for waiting in taken.drain(..) {
+                match waiting {
+                    Waiting::Entry(entry) => entries.push(entry),
+                    Waiting::Flush(done) => flushes.push(done),
+                }
             }
+            if !entries.is_empty() {
+                metrics::audit_waited(entries.len());
+            }
+            let write = |entries| self.write(entries, Instant::now());
+            let chunks = stream::iter(entries.chunks(AUDIT_ENTRIES_AT_ONCE));
+            chunks.for_each_concurrent(WRITES_AT_ONCE, write).await;
+            for done in flushes {
+                // Whoever waited may have gone.
+                let _ = done.send(());
+            }
+            tokio::time::sleep(GATHER).await;
         }
-        if !entries.is_empty() {
-            metrics::audit_waited(entries.len());
-        }
-        let writes = entries.chunks(AUDIT_ENTRIES_AT_ONCE).map(|entries| write(&trail, &*chance, entries));
-        futures::stream::iter(writes).for_each_concurrent(WRITES_AT_ONCE, |write| write).await;
-        for done in flushes {
-            // Whoever waited may have gone.
-            let _ = done.send(());
-        }
-        tokio::time::sleep(GATHER).await;
     }
-}
 
-async fn write(trail: &AuditTrail, chance: &dyn Chance, entries: &[AuditEntry]) {
-    let begun = Instant::now();
-    let mut ceiling = WRITE_BACKOFF_MAX / 100;
-    while let Err(error) = trail.append(entries).await {
-        if begun.elapsed() >= WRITE_WITHIN {
-            tracing::error!(%error, audit.entries = entries.len(), "entries of the audit trail are lost");
-            metrics::audit_ended(entries.len(), false);
-            return;
+    /// Writes these entries at once, or one by one where they are refused together: one that the store does not take
+    /// must not keep out the others.
+    async fn write(&self, entries: &[AuditEntry], begun: Instant) {
+        let mut ceiling = WRITE_BACKOFF_MAX / 100;
+        while let Err(error) = self.trail.append(entries).await {
+            if matches!(error, AuditError::Refused(_)) && entries.len() > 1 {
+                let write = |entry| Box::pin(self.write(entry, begun));
+                return stream::iter(entries.chunks(1)).for_each_concurrent(WRITES_AT_ONCE, write).await;
+            }
+            if begun.elapsed() >= WRITE_WITHIN {
+                tracing::error!(%error, audit.entries = entries.len(), "entries of the audit trail are lost");
+                metrics::audit_ended(entries.len(), false);
+                self.readings.forget();
+                return;
+            }
+            tracing::warn!(%error, audit.entries = entries.len(), "the audit trail is tried again");
+            tokio::time::sleep(self.chance.jitter(ceiling)).await;
+            ceiling = (ceiling * 2).min(WRITE_BACKOFF_MAX);
         }
-        tracing::warn!(%error, audit.entries = entries.len(), "the audit trail is tried again");
-        tokio::time::sleep(chance.jitter(ceiling)).await;
-        ceiling = (ceiling * 2).min(WRITE_BACKOFF_MAX);
+        metrics::audit_ended(entries.len(), true);
     }
-    metrics::audit_ended(entries.len(), true);
 }
 
 /// A patient as the owner of records.

@@ -43,6 +43,11 @@ impl Readings {
         }
         known.keys.insert(self.hasher.hash_one((reader, owner)));
     }
+
+    /// There may be none after all.
+    pub(super) fn forget(&self) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Known::default();
+    }
 }
 
 fn hour(now: DateTime<Utc>) -> i64 {

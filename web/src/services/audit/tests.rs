@@ -2,7 +2,7 @@
 
 use engine::{ManualClock, Rejection, SeededChance};
 use futures::FutureExt;
-use persistence::{Dynamo, Endpoint, TableNames};
+use persistence::{Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
 
 use super::*;
 
@@ -78,4 +78,44 @@ async fn nothing_is_done_while_no_entry_can_wait() {
     drop((places, inbox));
     let closed = audit.on_record(&actor, deed(), async { panic!("as above") }).await;
     assert!(matches!(closed, Err(ApiError::Internal(_))));
+}
+
+/// The instant before which there is no time left to try again.
+fn long_ago() -> Instant {
+    Instant::now() - WRITE_WITHIN
+}
+
+fn writer(audit: &Audit) -> Writer {
+    let (trail, chance) = (audit.trail.clone(), Arc::clone(&audit.chance));
+    Writer { trail, chance, readings: Arc::clone(&audit.readings) }
+}
+
+#[actix_web::test]
+async fn an_entry_that_the_store_does_not_take_keeps_out_no_other() {
+    let server = EmbeddedDynamo::start(Where::Memory).unwrap();
+    let store = Dynamo::connect(Endpoint::At(server.endpoint()), TableNames::default()).await.unwrap();
+    store.create_missing_tables().await.unwrap();
+    let (unreachable, _inbox) = audit().await;
+    let audit = Audit { trail: store.audit(), ..unreachable };
+    let mut entries: Vec<_> = (0..10).map(|_| audit.entry(&actor(), deed())).collect();
+    // DynamoDB takes 400 KB.
+    entries[4].subject = AuditSubject::File { filename: "x".repeat(500_000) };
+    writer(&audit).write(&entries, long_ago()).await;
+    let page = audit.trail.page(&actor().party, None, 100).await.unwrap();
+    assert_eq!(page.rows.len(), 9);
+    server.stop();
+}
+
+#[actix_web::test]
+async fn a_look_whose_entry_is_lost_is_told_of_the_next_time() {
+    let (audit, mut inbox) = audit().await;
+    let actor = actor();
+    let look = async || audit.bookings_read(&actor, [actor.party.clone()]).await.unwrap();
+    look().await;
+    look().await;
+    let Ok(Waiting::Entry(entry)) = inbox.try_recv() else { panic!("it leaves an entry") };
+    assert!(inbox.try_recv().is_err(), "and a second look none");
+    writer(&audit).write(&[entry], long_ago()).await;
+    look().await;
+    assert!(matches!(inbox.try_recv(), Ok(Waiting::Entry(_))));
 }

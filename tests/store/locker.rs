@@ -1,6 +1,8 @@
 //! What patients see of their files: every name, every byte, nobody else's.
 
 use chrono::TimeDelta;
+use futures::future::join_all;
+use futures::{StreamExt, stream};
 use persistence::{FilesError, UploadError};
 
 use crate::files::{each_files, fetch, file, file_with, http, names, now, pairs};
@@ -174,6 +176,39 @@ async fn the_longest_names_are_kept() {
         assert_eq!(names(&locker, &owner).await, [name.as_str()]);
         let url = locker.download_url(&owner, &name, now()).await.unwrap().unwrap();
         assert_eq!(fetch(&url).await.2, b"long");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_locker_takes_no_more_until_something_is_deleted() {
+    each_files(async |files| {
+        let locker = files.locker();
+        let old: Vec<String> = (0..999).map(|n| format!("ada@x.com/old {n}")).collect();
+        stream::iter(&old).for_each_concurrent(16, |key| files.put(key, b"x", &[])).await;
+        let two = locker.upload(ADA, vec![file("a", b"a"), file("b", b"b")], now()).await;
+        assert!(matches!(two, Err(UploadError::LockerFull)), "{two:?}");
+        locker.upload(ADA, vec![file("a", b"a")], now()).await.unwrap();
+        let another = locker.upload(ADA, vec![file("b", b"b")], now()).await;
+        assert!(matches!(another, Err(UploadError::LockerFull)), "{another:?}");
+        // Who has more, from before, still has them.
+        files.put("ada@x.com/b", b"b", &[]).await;
+        assert_eq!(locker.list(ADA, now()).await.unwrap().len(), 1001);
+        assert!(locker.delete(ADA, "a", now()).await.unwrap());
+        assert!(locker.delete(ADA, "b", now()).await.unwrap());
+        locker.upload(ADA, vec![file("b", b"b")], now()).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn lists_do_not_pile_up() {
+    each_files(async |files| {
+        let locker = files.locker();
+        let lists = join_all((0..9).map(|_| locker.list(ADA, now()))).await;
+        let busy = lists.iter().filter(|list| matches!(list, Err(FilesError::Busy))).count();
+        assert_eq!((busy, lists.iter().flatten().count()), (1, 8));
+        assert!(locker.list(ADA, now()).await.is_ok());
     })
     .await;
 }

@@ -103,6 +103,8 @@ pub(crate) enum FileRefusal {
     NameTooLong,
     /// The store cannot keep this much metadata beside it.
     MetadataTooLarge,
+    /// The user has as many as are kept.
+    LockerFull,
     /// The user has one of this name.
     Exists,
     /// The user has none of this name.
@@ -350,6 +352,10 @@ fn file(refusal: FileRefusal) -> Told {
         }
         FileRefusal::NoPaper => {
             invalid("unsupported_document", "A certificate or proof must be a PDF, JPEG, PNG or WebP file")
+        }
+        FileRefusal::LockerFull => {
+            let detail = "Your locker is full: delete files that you no longer need";
+            Told::new(S::CONFLICT, "locker_full", detail)
         }
         FileRefusal::Exists => {
             Told::new(S::CONFLICT, "file_exists", "File with the same name already exists")

@@ -13,6 +13,9 @@ pub enum FilesError {
     /// It did not answer, or not yet; the same may work later.
     #[error("the file store is not available: {0}")]
     Unavailable(String),
+    /// Too many ask at once; nothing was done.
+    #[error("the file store is asked for too much at once")]
+    Busy,
     /// It refuses; the same will fail again.
     #[error("the file store refuses: {0}")]
     Refused(String),
@@ -30,6 +33,9 @@ pub enum UploadError {
     /// The owner has a file of this name, or two in the call share one.
     #[error("a file with the same name exists")]
     NameTaken,
+    /// The owner would have more files than are kept for one.
+    #[error("the locker is full")]
+    LockerFull,
     /// The store cannot keep a name this long.
     #[error("a name is too long for the file store")]
     NameTooLong,
@@ -46,7 +52,7 @@ impl FilesError {
     pub(super) fn of_last_step(self) -> Self {
         match self {
             Self::Unavailable(text) => Self::Unknown(text),
-            Self::Unknown(_) | Self::Refused(_) | Self::UnfitOwner => self,
+            Self::Unknown(_) | Self::Busy | Self::Refused(_) | Self::UnfitOwner => self,
         }
     }
 }

@@ -60,6 +60,7 @@ impl From<FilesError> for ApiError {
     fn from(error: FilesError) -> Self {
         match error {
             FilesError::Unavailable(_) => Self::Unavailable,
+            FilesError::Busy => Self::Busy,
             FilesError::Unknown(_) => Self::OutcomeUnknown,
             FilesError::Refused(_) => Self::internal(error),
             FilesError::UnfitOwner => {
@@ -73,6 +74,7 @@ impl From<UploadError> for ApiError {
     fn from(error: UploadError) -> Self {
         match error {
             UploadError::NameTaken => Self::File(FileRefusal::Exists),
+            UploadError::LockerFull => Self::File(FileRefusal::LockerFull),
             UploadError::NameTooLong => Self::File(FileRefusal::NameTooLong),
             UploadError::MetadataTooLarge => Self::File(FileRefusal::MetadataTooLarge),
             UploadError::Store(error) => error.into(),

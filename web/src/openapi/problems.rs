@@ -50,6 +50,7 @@ fn errors() -> Vec<ApiError> {
         ApiError::File(FileRefusal::TooLarge),
         ApiError::File(FileRefusal::NameTooLong),
         ApiError::File(FileRefusal::MetadataTooLarge),
+        ApiError::File(FileRefusal::LockerFull),
         ApiError::File(FileRefusal::Exists),
         ApiError::File(FileRefusal::NotFound),
         ApiError::Payment(PaymentError::InvalidAmount),

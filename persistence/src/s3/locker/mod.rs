@@ -10,12 +10,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use aws_sdk_s3::operation::head_object::{HeadObjectError, HeadObjectOutput};
+use aws_sdk_s3::operation::list_objects_v2::builders::ListObjectsV2FluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::EncodingType;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use percent_encoding::percent_decode_str;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use self::upload::{UnderWay, upload_of};
 use super::error::{FilesError, files_error};
@@ -24,12 +25,16 @@ use super::{S3, link};
 use crate::dynamo::{Dynamo, Uploads};
 use crate::pieces::Pieces;
 
+/// Files that an owner may have for another to be stored. Those who have more, from before, keep them.
+const FILES_MAX: usize = 1000;
 /// Files of one owner that are listed; more are an error.
 const LISTED_MAX: usize = 10_000;
 /// The longest key (S3 user guide, "Naming Amazon S3 objects").
 const KEY_BYTES_MAX: usize = 1024;
 /// Files of one list that are looked at at once.
 const LOOKS_AT_ONCE: usize = 16;
+/// Lists at once: each takes one look a file.
+const LISTS_MAX: usize = 8;
 /// How often a list is begun anew because an upload began meanwhile.
 const LOOKS_MAX: usize = 16;
 /// Locks that all owners share.
@@ -81,6 +86,7 @@ pub struct Locker {
     beginning: Arc<Locks>,
     cleaning: Arc<Locks>,
     deleting: Arc<Locks>,
+    lists: Arc<Semaphore>,
 }
 
 /// Which of an owner's files are looked at.
@@ -105,12 +111,14 @@ impl Locker {
             beginning: locks(),
             cleaning: locks(),
             deleting: locks(),
+            lists: Arc::new(Semaphore::new(LISTS_MAX)),
         }
     }
 
     /// All files of `owner`, in the order of their names.
     pub async fn list(&self, owner: &str, now: DateTime<Utc>) -> Result<Vec<StoredFile>, FilesError> {
         let prefix = prefix(owner)?;
+        let _place = self.lists.try_acquire().map_err(|_| FilesError::Busy)?;
         let visible = self.visible(owner, now, Wanted::All).await?;
         Ok(visible.into_iter().map(|(key, head)| stored_file(key[prefix.len()..].to_owned(), head)).collect())
     }
@@ -179,17 +187,22 @@ impl Locker {
         Err(FilesError::Unavailable("uploads of this owner follow one another too fast".to_owned()))
     }
 
+    /// Whether so many more files may be stored under `prefix`.
+    async fn has_room(&self, prefix: &str, files: usize) -> Result<bool, FilesError> {
+        // A page has room for as many as are kept.
+        let page = Box::pin(self.list_under(prefix).send()).await.map_err(files_error)?;
+        Ok(page.is_truncated() != Some(true) && page.contents().len() + files <= FILES_MAX)
+    }
+
+    fn list_under(&self, prefix: &str) -> ListObjectsV2FluentBuilder {
+        let request = self.s3.client.list_objects_v2().bucket(&self.s3.buckets.medilocker);
+        // XML cannot carry every character that a key may hold.
+        request.prefix(prefix).encoding_type(EncodingType::Url)
+    }
+
     /// Every key that begins with `prefix`.
     async fn keys(&self, prefix: &str) -> Result<Vec<String>, FilesError> {
-        let request = self
-            .s3
-            .client
-            .list_objects_v2()
-            .bucket(&self.s3.buckets.medilocker)
-            .prefix(prefix)
-            // XML cannot carry every character that a key may hold.
-            .encoding_type(EncodingType::Url);
-        let mut pages = request.into_paginator().send();
+        let mut pages = self.list_under(prefix).into_paginator().send();
         let mut keys = Vec::new();
         while let Some(page) = Box::pin(pages.next()).await {
             let page = page.map_err(files_error)?;

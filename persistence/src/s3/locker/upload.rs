@@ -109,19 +109,24 @@ impl Locker {
         id: &str,
         names: &[String],
         now: DateTime<Utc>,
-    ) -> Result<(), FilesError> {
+    ) -> Result<(), UploadError> {
         // In this process they queue; another process may still come in between.
         let _turn = self.beginning.of(owner).lock().await;
         for _ in 0..ATTEMPTS_MAX {
             let known = self.clean(owner, now).await?;
             if known.uploads.len() >= UPLOADS_MAX {
-                return Err(FilesError::Unavailable("too many uploads of one owner at once".to_owned()));
+                return Err(
+                    FilesError::Unavailable("too many uploads of one owner at once".to_owned()).into()
+                );
             }
-            if self.uploads.begin(owner, &known, id, names).await? {
+            if !self.has_room(&prefix(owner)?, names.len()).await? {
+                return Err(UploadError::LockerFull);
+            }
+            if self.uploads.begin(owner, &known, id, names).await.map_err(FilesError::from)? {
                 return Ok(());
             }
         }
-        Err(FilesError::Unavailable("other uploads of this owner are in the way".to_owned()))
+        Err(FilesError::Unavailable("other uploads of this owner are in the way".to_owned()).into())
     }
 
     async fn put_all(
@@ -200,9 +205,10 @@ impl Locker {
         match refusal {
             // A put whose fate is unknown may still arrive.
             UploadError::Store(_) => Ok(()),
-            UploadError::NameTaken | UploadError::NameTooLong | UploadError::MetadataTooLarge => {
-                Ok(self.uploads.forget(owner, id).await?)
-            }
+            UploadError::NameTaken
+            | UploadError::LockerFull
+            | UploadError::NameTooLong
+            | UploadError::MetadataTooLarge => Ok(self.uploads.forget(owner, id).await?),
         }
     }
 

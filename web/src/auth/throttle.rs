@@ -86,7 +86,7 @@ impl Throttle {
         ];
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         let exhausted = limits.iter().filter_map(|(key, limit)| {
-            let counter = counters.get(key).filter(|counter| now < counter.since + self.window)?;
+            let counter = counters.get(key).filter(|counter| !self.is_over(counter, now))?;
             (counter.failures >= *limit).then_some(counter.since + self.window - now)
         });
         if let Some(retry_after) = exhausted.max() {
@@ -101,10 +101,16 @@ impl Throttle {
             make_room(counters, now - self.window);
         }
         let counter = counters.entry(key).or_insert(Counter { since: now, failures: 0 });
-        if now >= counter.since + self.window {
+        if self.is_over(counter, now) {
             *counter = Counter { since: now, failures: 0 };
         }
         counter.failures = counter.failures.saturating_add(1);
+    }
+
+    /// Whether a counter's window is over. One that begins far ahead is of a clock that has been set back since; one that
+    /// begins a little ahead is of an attempt that was let in later and failed sooner.
+    fn is_over(&self, counter: &Counter, now: DateTime<Utc>) -> bool {
+        (now - counter.since).abs() >= self.window
     }
 }
 
@@ -227,6 +233,26 @@ mod tests {
         assert!(crowd.iter().all(Result::is_ok));
         crowd.into_iter().for_each(|attempt| attempt.map(Attempt::succeeded).unwrap_or(()));
         assert!(throttle.counters.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_shuts_nobody_out_for_longer() {
+        let throttle = throttle();
+        let ahead = NOW + TimeDelta::hours(1);
+        assert!((0..3).all(|_| guess(&throttle, "a@x.com", HOME, ahead)));
+        assert!(!guess(&throttle, "a@x.com", HOME, ahead));
+        assert!((0..3).all(|_| guess(&throttle, "a@x.com", HOME, NOW)));
+        assert!(!guess(&throttle, "a@x.com", HOME, NOW), "and it counts on");
+    }
+
+    #[test]
+    fn an_attempt_that_takes_long_makes_no_failure_of_others_forgotten() {
+        let throttle = throttle();
+        let slow = throttle.admit(AccountKind::User, "slow@x.com", HOME, NOW);
+        let later = NOW + TimeDelta::seconds(1);
+        assert!((0..5).all(|n| guess(&throttle, &format!("{n}@x.com"), HOME, later)));
+        drop(slow);
+        assert!(!guess(&throttle, "7@x.com", HOME, later));
     }
 
     #[test]

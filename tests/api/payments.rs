@@ -122,13 +122,13 @@ async fn what_is_no_amount_is_refused_before_anybody_is_asked() {
 }
 
 #[actix_web::test]
-async fn a_call_asks_for_a_link_or_about_a_payment_and_not_both() {
+async fn a_call_asks_for_a_link_or_about_a_payment() {
     let (app, razorpay, ada) = start().await;
     for body in [
         json!({}),
         json!({"amount": null}),
         json!({"amount": null, "payment_id": null}),
-        json!({"amount": 5, "payment_id": "pay_00000000000001"}),
+        json!({"amount": 5, "payment_id": "order_00000000000001"}),
         json!({"payment_id": 7}),
         json!({"payment_id": ""}),
         json!({"payment_id": "order_00000000000001"}),
@@ -217,8 +217,14 @@ async fn a_payment_is_asked_for_and_kept() {
         "message": "Payment processed", "order_id": payment["order_id"], "payment_id": plink, "status": "paid",
         "invoice_url": null,
     });
-    assert_eq!((status, body), (200, expected));
+    assert_eq!((status, &body), (200, &expected));
     assert!(rows(&app).await.iter().any(|row| row["payment_id"] == *reference && row["status"] == "paid"));
+    // An amount beside it asks for no other link.
+    for amount in [json!(500), json!(0)] {
+        let both = json!({"amount": amount, "payment_id": plink});
+        assert_eq!(app.as_user(&ada).post(PATH, both).await, (200, expected.clone()));
+    }
+    assert_eq!(razorpay.links().len(), 1);
     app.stop().await;
 }
 
@@ -250,6 +256,26 @@ async fn a_payment_is_not_taken_for_one_through_whatever_link_is_named_first() {
     razorpay.next(Mood::Instead(200, json!({"payment_links": razorpay.links()}).to_string()));
     let answer = app.as_user(&ada).post(PATH, json!({"payment_id": payment["id"]})).await;
     assert_eq!(told(answer), (404, "payment_not_found".to_owned()));
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_payment_of_another_amount_is_not_taken_for_one_through_the_link_in_its_notes() {
+    let (app, razorpay, ada) = start().await;
+    let made = pay_raw(&app, &ada, "{\"amount\": 19.90}").await;
+    let pay = razorpay.pay(made.body["payment_link_id"].as_str().unwrap(), "captured");
+    let pay = pay["id"].as_str().unwrap();
+    let before = rows(&app).await;
+    for (field, wrong, right) in
+        [("amount", json!(199), json!(1990)), ("currency", json!("JPY"), json!("INR"))]
+    {
+        razorpay.change(pay, field, wrong);
+        let answer = app.as_user(&ada).post(PATH, json!({"payment_id": pay})).await;
+        assert_eq!(told(answer), (404, "payment_not_found".to_owned()), "{field}");
+        razorpay.change(pay, field, right);
+    }
+    assert_eq!(rows(&app).await, before);
+    assert_eq!(app.as_user(&ada).post(PATH, json!({"payment_id": pay})).await.0, 200);
     app.stop().await;
 }
 

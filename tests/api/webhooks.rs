@@ -252,6 +252,15 @@ async fn what_is_not_ours_or_not_known_is_received_and_changes_nothing() {
             event["payload"]["payment"]["entity"]["id"] = json!(reference);
             event["payload"].as_object_mut().unwrap().remove("payment_link");
         }),
+        // Its notes name our link, and anybody may write those.
+        with(&|event| {
+            event["payload"]["payment"]["entity"]["amount"] = json!(100);
+            event["payload"]["payment_link"]["entity"]["reference_id"] = json!("TS1989");
+        }),
+        with(&|event| {
+            event["payload"]["payment"]["entity"]["currency"] = json!("JPY");
+            event["payload"]["payment_link"]["entity"]["reference_id"] = json!(null);
+        }),
     ] {
         tell(&app, &event).await;
         assert_eq!(rows(&app).await, before, "{event}");

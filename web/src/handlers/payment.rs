@@ -25,7 +25,7 @@ pub(crate) const EVENT_LIMIT: BodyLimit = BodyLimit { bytes: 256 * 1024, timeout
 /// Razorpay waits for five seconds, the time that the event takes to come included, and then sends it again.
 pub(crate) const EVENT_TIMEOUT: AnswerTimeout = AnswerTimeout(Duration::from_millis(2_500));
 
-/// One of the two, not both.
+/// One of the two; beside a `payment_id`, an `amount` does not count.
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({"amount": 499.5}), json!({"payment_id": "plink_ExjpAUN3gVHrPJ"})))]
 struct PaymentRequest {
@@ -89,19 +89,17 @@ impl Asked {
     fn of(body: ExactJsonBody) -> Result<Self, ApiError> {
         let amount = body.written("amount");
         let PaymentRequest { payment_id, .. } = body.parse()?;
-        match (amount, payment_id) {
-            (Some(amount), None) => {
-                let amount = Paise::of_rupees(&amount).ok_or(PaymentError::InvalidAmount)?;
-                Ok(Self::Link(amount))
-            }
-            (None, Some(id)) => {
+        match (payment_id, amount) {
+            (Some(id), _) => {
                 let id = PaymentId::parse(&id);
                 id.map(Self::Payment)
                     .ok_or_else(|| ApiError::invalid("'payment_id' is not an id of Razorpay's"))
             }
-            (Some(_), Some(_)) | (None, None) => {
-                Err(ApiError::invalid("Either 'amount' or 'payment_id' must be given, and not both"))
+            (None, Some(amount)) => {
+                let amount = Paise::of_rupees(&amount).ok_or(PaymentError::InvalidAmount)?;
+                Ok(Self::Link(amount))
             }
+            (None, None) => Err(ApiError::invalid("'amount' or 'payment_id' must be given")),
         }
     }
 }

@@ -151,6 +151,9 @@ impl Payments {
                     None => razorpay.link_paid_by(id).await?.and_then(|link| link.reference()),
                 };
                 let link = self.owned(payer, reference).await?;
+                if !is_for(&payment, &link) {
+                    return Err(PaymentError::NotFound.into());
+                }
                 let invoice_url = match &payment.invoice_id {
                     // What can be shown without it is shown without it.
                     Some(invoice) => razorpay.invoice_url(invoice).await.unwrap_or_default(),
@@ -178,11 +181,11 @@ impl Payments {
         }
         let Some(news) = webhook::read(body).map_err(|_| ApiError::InvalidJson)? else { return Ok(()) };
         let Some(row) = self.store.find(news.reference.as_str()).await? else { return Ok(()) };
-        if let Some(payment) = news.payment {
+        if let Some(payment) = news.payment.filter(|payment| is_for(payment, &row)) {
             let row = of_payment(&payment, row.payment_id.clone());
             self.keep(row, payment.status, now).await?;
         }
-        if let Some(link) = news.link {
+        if let Some(link) = news.link.filter(|link| link.reference().as_ref() == Some(&news.reference)) {
             self.keep(with_link(row, &link), link.status, now).await?;
         }
         Ok(())
@@ -256,6 +259,13 @@ fn of_payment(payment: &Payment, reference: String) -> PaymentRow {
         link_id: None,
         link_url: None,
     }
+}
+
+/// Whether a payment is of what its link asks for. Notes alone are no proof that it was made through that link: other
+/// pages of the same account may let their visitors write them.
+fn is_for(payment: &Payment, link: &PaymentRow) -> bool {
+    let asked = link.amount.as_deref().and_then(Paise::of_rupees).map(Paise::get);
+    asked == Some(payment.amount) && payment.currency == link.currency
 }
 
 fn new_link(row: &PaymentRow) -> Option<NewLink> {

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures::future::join;
+use futures::future::{join, join3};
 use reqwest::Method;
 use serde_json::{Value, json};
 use web::config::{AssistantConfig, Config, LimitsConfig};
@@ -110,6 +110,37 @@ async fn visitors_may_ask_less_often_than_users() {
     let seconds = refusal.header("retry-after").parse().unwrap();
     app.clock.advance(chrono::TimeDelta::seconds(seconds));
     assert_eq!(join(visit(), ollama.answer(&["ok"])).await.0.status, 200);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn neither_visitors_nor_one_user_take_all_places() {
+    let mut ollama = Ollama::start().await;
+    let assistant = AssistantConfig { answers_at_once: 6, ..AssistantConfig::default() };
+    let app = TestApp::start_with(with(&ollama, assistant)).await;
+    let (ada, bob) = (app.user("ada").await, app.user("bob").await);
+    let body = question(VISITOR, "?");
+    let (visit, own) = (|| app.post("/chat", None, &body), || ask(&app, &ada, "?"));
+    let asking = join(join3(visit(), visit(), visit()), join(own(), own()));
+    let meanwhile = async {
+        let mut calls = Vec::new();
+        for _ in 0..5 {
+            calls.push(ollama.call().await);
+        }
+        for refused in [visit().await, own().await] {
+            assert_eq!(told(refused), (503, "busy".to_owned()));
+        }
+        talk(&app, &mut ollama, &bob, "?", "There is a place for others.").await;
+        for mut call in calls {
+            call.begin().await;
+            call.say("ok").await;
+            call.done().await;
+        }
+    };
+    let (((a, b, c), (d, e)), ()) = join(asking, meanwhile).await;
+    assert_eq!([a.0, b.0, c.0, d.0, e.0], [200; 5]);
+    assert_eq!(join(visit(), ollama.answer(&["ok"])).await.0.0, 200);
+    talk(&app, &mut ollama, &ada, "?", "ok").await;
     app.stop().await;
 }
 

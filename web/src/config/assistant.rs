@@ -26,7 +26,7 @@ pub struct AssistantConfig {
     pub silence_timeout: Duration,
     /// How long a whole answer may take.
     pub answer_timeout: Duration,
-    /// Answers under way at once; further questions wait.
+    /// Answers under way at once, of visitors half as many; further questions wait.
     pub answers_at_once: usize,
     /// How long a question waits for its turn before it is refused as busy.
     pub turn_timeout: Duration,

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures::stream::{Stream, StreamExt, once, unfold};
 use persistence::AuditAction;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use crate::auth::{AnyCaller, Caller};
@@ -16,12 +17,14 @@ use crate::json::JsonBody;
 use crate::limits::Costly;
 use crate::openapi::fields;
 use crate::peer::Peer;
-use crate::services::{Actor, Asker, Deed, Question, Reply, VISITORS_ADDRESS};
+use crate::services::{ANSWER_BYTES_MAX, Actor, Asker, Deed, Question, Reply, VISITORS_ADDRESS};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 
 /// The content type of an answer that comes piece by piece.
 const EVENT_STREAM: &str = "text/event-stream";
+/// Events of one answer: a piece has at least one byte, and the last is the end.
+const EVENTS_MAX: usize = ANSWER_BYTES_MAX + 1;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({
@@ -148,7 +151,21 @@ async fn piece_by_piece(request_id: RequestId, mut reply: Reply) -> Result<HttpR
         .content_type(EVENT_STREAM)
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(events(request_id, first, reply)))
+        .streaming(made_ahead(events(request_id, first, reply))))
+}
+
+/// The same events, made by a task that waits for nobody who reads slowly, so that the model and the place are free when
+/// the answer is whole or late. The task ends early when the client hangs up.
+fn made_ahead<E: 'static>(events: impl Stream<Item = E> + 'static) -> impl Stream<Item = E> {
+    let (sender, receiver) = mpsc::channel(EVENTS_MAX);
+    actix_web::rt::spawn(async move {
+        let all = events.for_each(async |event| drop(sender.send(event).await));
+        tokio::select! {
+            () = all => {}
+            () = sender.closed() => {}
+        }
+    });
+    unfold(receiver, |mut receiver| async { receiver.recv().await.map(|event| (event, receiver)) })
 }
 
 fn wants_events(request: &HttpRequest) -> bool {
@@ -190,4 +207,29 @@ fn event(name: Option<&str>, said: &Said) -> Bytes {
 fn frame(name: Option<&str>, json: &[u8]) -> Bytes {
     let name = name.map(|name| format!("event: {name}\n")).unwrap_or_default();
     Bytes::from([name.as_bytes(), b"data: ", json, b"\n\n"].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_client_that_stops_reading_keeps_no_answer_from_its_end() {
+        let (ended, end) = tokio::sync::oneshot::channel();
+        let last = once(async move { ended.send(()).unwrap() });
+        let unread = made_ahead(once(async {}).chain(last));
+        assert_eq!(end.await, Ok(()));
+        assert_eq!(unread.count().await, 2);
+    }
+
+    #[actix_web::test]
+    async fn an_answer_ends_when_the_client_hangs_up_in_a_silence() {
+        let (held, dropped) = tokio::sync::oneshot::channel::<()>();
+        let silence = once(async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        });
+        drop(made_ahead(silence));
+        assert!(dropped.await.is_err());
+    }
 }

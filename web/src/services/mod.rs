@@ -11,10 +11,13 @@ mod documents;
 mod listing;
 mod payments;
 mod profiles;
+mod shares;
 mod uploads;
 
 pub(crate) use accounts::{Accounts, Person, SignUp, VISITORS_ADDRESS, parse_email};
-pub(crate) use assistant::{Asker, Assistant, AssistantError, QUESTION_CHARS_MAX, Question, Reply};
+pub(crate) use assistant::{
+    ANSWER_BYTES_MAX, Asker, Assistant, AssistantError, QUESTION_CHARS_MAX, Question, Reply,
+};
 pub(crate) use audit::{Actor, Audit, Deed};
 pub(crate) use bookings::{
     DOCTOR_LISTS_AT_ONCE, Shown, bookings_of_doctor, bookings_of_user, patients, shown,
@@ -24,5 +27,5 @@ pub(crate) use doctors::{ask, available};
 pub(crate) use documents::NewDocument;
 pub(crate) use listing::{Filter, Listed};
 pub(crate) use payments::{Paise, Payer, PaymentError, PaymentId, Payments};
-pub(crate) use profiles::{Profiles, Subscribed};
+pub(crate) use profiles::{LargeBody, Profiles, Subscribed};
 pub(crate) use uploads::{BODY_LIMIT as UPLOAD_BODY_LIMIT, Uploads};

@@ -13,6 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::config::AssistantConfig;
 use crate::error::ApiError;
 use crate::metrics::ChatAnswer;
+use crate::services::shares::{Share, Shares};
+pub(crate) use ollama::ANSWER_BYTES_MAX;
 use ollama::{Answer, Ollama};
 
 use prompt::Language;
@@ -23,6 +25,8 @@ pub(crate) const QUESTION_CHARS_MAX: usize = 4_000;
 const EXCHANGES_REMEMBERED: usize = 5;
 /// Exchanges that a history shows.
 const EXCHANGES_SHOWN_MAX: usize = 500;
+/// Questions of one user at once.
+const OF_ONE_USER: usize = 2;
 /// Histories that are read at once, of some megabytes each; one more is refused as busy.
 const HISTORIES_AT_ONCE: usize = 16;
 
@@ -34,6 +38,10 @@ pub(crate) struct Assistant {
     clock: Arc<dyn Clock>,
     /// Places for answers under way.
     places: Arc<Semaphore>,
+    /// Who has how many questions under way; all visitors together count as one.
+    of_askers: Shares<Asker>,
+    /// Questions of visitors at once: half of the places are for those who are known.
+    of_visitors: usize,
     /// Places for questions that wait for a place.
     waiting: Semaphore,
     turn_timeout: Duration,
@@ -41,6 +49,7 @@ pub(crate) struct Assistant {
 }
 
 /// Who asks.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Asker {
     /// Somebody who is told nothing of earlier exchanges, and of whom nothing is kept.
     Visitor,
@@ -78,8 +87,14 @@ pub(crate) struct Reply {
     question: Question,
     chats: Chats,
     clock: Arc<dyn Clock>,
-    place: OwnedSemaphorePermit,
+    turn: Turn,
     watched: ChatAnswer,
+}
+
+/// What a question holds for as long as it is being answered.
+struct Turn {
+    _share: Share<Asker>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Question {
@@ -116,6 +131,8 @@ impl Assistant {
             chats,
             clock,
             places: Arc::new(Semaphore::new(config.answers_at_once)),
+            of_askers: Shares::default(),
+            of_visitors: (config.answers_at_once / 2).max(1),
             waiting: Semaphore::new(config.waiting_max),
             turn_timeout: config.turn_timeout,
             histories: Semaphore::new(HISTORIES_AT_ONCE),
@@ -125,7 +142,7 @@ impl Assistant {
     /// Puts a question to the model; returns when it is about to answer.
     pub(crate) async fn ask(&self, asker: Asker, question: Question) -> Result<Reply, ApiError> {
         let ollama = self.ollama.as_ref().ok_or(AssistantError::NotConfigured)?;
-        let place = self.turn().await?;
+        let turn = self.turn(&asker).await?;
         let history = match &asker {
             Asker::Visitor => Vec::new(),
             Asker::User(user) => self.chats.last(user, EXCHANGES_REMEMBERED).await?,
@@ -134,7 +151,7 @@ impl Assistant {
         let answer = ollama.ask(&prompt::messages(&history, &question)).await;
         let answer = answer.inspect_err(|error| watched.broke_off(*error))?;
         let (chats, clock) = (self.chats.clone(), Arc::clone(&self.clock));
-        Ok(Reply { answer, asker, question, chats, clock, place, watched })
+        Ok(Reply { answer, asker, question, chats, clock, turn, watched })
     }
 
     /// A user's last exchanges, the oldest of them first.
@@ -143,10 +160,16 @@ impl Assistant {
         Ok(self.chats.last(user, EXCHANGES_SHOWN_MAX).await?)
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+    async fn turn(&self, asker: &Asker) -> Result<Turn, ApiError> {
+        let most = match asker {
+            Asker::Visitor => self.of_visitors,
+            Asker::User(_) => OF_ONE_USER,
+        };
+        let share = self.of_askers.take(asker, most)?;
         let _waiting = self.waiting.try_acquire().map_err(|_| ApiError::Busy)?;
         let place = tokio::time::timeout(self.turn_timeout, Arc::clone(&self.places).acquire_owned()).await;
-        place.map_err(|_| ApiError::Busy)?.map_err(ApiError::internal)
+        let place = place.map_err(|_| ApiError::Busy)?.map_err(ApiError::internal)?;
+        Ok(Turn { _share: share, _place: place })
     }
 }
 
@@ -171,9 +194,9 @@ impl Reply {
     /// Adds the exchange to the user's history and gives the whole answer. A person who has waited for it is told it also
     /// when it cannot be stored.
     pub(crate) async fn keep(self) -> String {
-        let Self { answer, asker, question, chats, clock, place, .. } = self;
+        let Self { answer, asker, question, chats, clock, turn, .. } = self;
         // The model is free for the next question.
-        drop(place);
+        drop(turn);
         let text = answer.into_text();
         if let Asker::User(user) = asker {
             let timestamp = clock.now().timestamp();

@@ -18,7 +18,7 @@ use crate::config::AssistantConfig;
 use crate::http_client;
 
 /// The longest answer, in bytes; what the model says beyond it is not heard.
-const ANSWER_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// The longest answer, in tokens, by which the model itself stops.
 const ANSWER_TOKENS_MAX: u32 = 1_024;
 /// The longest line of the protocol, in bytes.

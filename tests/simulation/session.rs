@@ -19,6 +19,8 @@ use crate::history::{Call, Place, Request, Told};
 use crate::store::{Accepted, Family, Fault, Line, LineState, Weather, World};
 
 pub const DOCTORS: usize = 3;
+/// At this one the old platform writes as well: there, nobody can promise what rests on memory.
+pub const SHARED_DOCTOR: usize = 2;
 pub const USERS: usize = 12;
 /// The last is a week after the one before it: the same weekday.
 pub const DATES: [u64; 3] = [0, 1, 8];
@@ -78,6 +80,7 @@ struct Session {
     nodes: RefCell<Vec<Rc<Node>>>,
     started: Cell<usize>,
     calls: RefCell<Vec<Call>>,
+    commands: usize,
     left: Cell<usize>,
     keys: Cell<u32>,
     over: Cell<bool>,
@@ -135,6 +138,7 @@ impl Session {
             nodes: RefCell::default(),
             started: Cell::new(0),
             calls: RefCell::default(),
+            commands: size.commands,
             left: Cell::new(size.commands),
             keys: Cell::new(0),
             over: Cell::new(false),
@@ -192,6 +196,9 @@ impl Session {
         let dice = &self.dice;
         if dice.permille(500) {
             return Place { doctor: 0, date: 1, slot: 0 };
+        }
+        if dice.permille(300) {
+            return Place { doctor: SHARED_DOCTOR, date: 1, slot: 0 };
         }
         Place { doctor: dice.skewed(DOCTORS), date: dice.skewed(DATES.len()), slot: dice.skewed(SLOTS.len()) }
     }
@@ -296,6 +303,8 @@ impl Session {
                     }
                 }
                 4 => self.world.throttle(dice.millis(100, 3_000)),
+                5 if dice.permille(400) => self.world.lose(dice.millis(500, 9_000)),
+                6 => self.write_as_another(),
                 _ => {
                     for _ in 0..=dice.below(4) {
                         self.world.count(Fault::Passivation);
@@ -307,6 +316,19 @@ impl Session {
         }
         for node in self.nodes.borrow().iter().filter(|node| !node.line.is_dead()) {
             node.line.set(LineState::Open);
+        }
+    }
+
+    /// The old platform books or cancels without asking anybody.
+    fn write_as_another(&self) {
+        self.world.count(Fault::ForeignWrite);
+        let dice = &self.nemesis;
+        let (on, at) = (dice.below(DATES.len()), dice.skewed(SLOTS.len()));
+        let booking = Booking { user: user(dice.below(USERS)), date: date(on), start: slot(at), key: None };
+        if dice.permille(500) {
+            self.world.memory.add_booking(&doctor(SHARED_DOCTOR), booking, DateSpelling::PLAIN);
+        } else {
+            self.world.memory.remove_booking(&doctor(SHARED_DOCTOR), &booking);
         }
     }
 
@@ -342,6 +364,10 @@ impl Session {
                 }
                 sleep(dice.millis(0, 300)).await;
                 told = self.call(&request).await;
+            }
+            // What was not done is not counted, within bounds.
+            if told == Told::NotDone && self.calls.borrow().len() < 5 * self.commands {
+                self.left.set(self.left.get() + 1);
             }
             // Nobody hammers a node that says that it cannot.
             let pause = if told == Told::NotDone { 400 } else { *dice.pick(&[1, 20, 200]) };

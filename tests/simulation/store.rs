@@ -31,6 +31,8 @@ pub enum Fault {
     Throttled,
     /// Everything is throttled for a while.
     ThrottledForLong,
+    /// Every answer is lost for a while, and some requests land late.
+    LostForLong,
     Conflict,
     LostBefore,
     LostAfter,
@@ -47,6 +49,8 @@ pub enum Fault {
     Pause,
     GracefulStop,
     Passivation,
+    /// The old platform writes a row beside us.
+    ForeignWrite,
     ClientGaveUp,
     ClockSkew,
 }
@@ -120,6 +124,7 @@ struct Inner {
     begun: Instant,
     weather: Weather,
     throttled_until: Instant,
+    lost_until: Instant,
     order: usize,
 }
 
@@ -162,6 +167,7 @@ impl World {
             begun: Instant::now(),
             weather,
             throttled_until: Instant::now(),
+            lost_until: Instant::now(),
             order: 0,
         };
         Self { memory: MemoryStore::new(), inner: Arc::new(Mutex::new(inner)), dice }
@@ -214,14 +220,24 @@ impl World {
 
     /// No more faults: what is under way ends.
     pub fn heal(&self) {
-        let mut inner = self.inner();
-        (inner.weather, inner.throttled_until) = (Weather::CALM, Instant::now());
+        let (mut inner, now) = (self.inner(), Instant::now());
+        (inner.weather, inner.throttled_until, inner.lost_until) = (Weather::CALM, now, now);
     }
 
     /// Accepts no transaction for a while.
     pub fn throttle(&self, length: Duration) {
         self.count(Fault::ThrottledForLong);
         self.inner().throttled_until = Instant::now() + length;
+    }
+
+    /// Loses every answer to a commit for a while.
+    pub fn lose(&self, length: Duration) {
+        self.count(Fault::LostForLong);
+        self.inner().lost_until = Instant::now() + length;
+    }
+
+    fn is_losing(&self) -> bool {
+        Instant::now() < self.inner().lost_until
     }
 
     fn is_throttled(&self) -> bool {
@@ -375,10 +391,11 @@ impl Line {
         if self.draw(weather.silence, Fault::Silence) {
             return std::future::pending().await;
         }
-        if self.draw(weather.lost, Fault::LostBefore) {
+        let losing = self.world.is_losing();
+        if self.draw(if losing { 500 } else { weather.lost }, Fault::LostBefore) {
             return lost();
         }
-        if self.draw(weather.lost, Fault::LandsLate) {
+        if losing || self.draw(weather.lost, Fault::LandsLate) {
             let delay = self.world.dice.millis(1, *self.world.dice.pick(&[100, 2_000, 20_000]));
             let world = self.world.clone();
             let name = self.name;

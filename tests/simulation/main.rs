@@ -9,8 +9,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     unreachable_pub,
-    reason = "a test may panic, and looks at the clock to know when a long run is over"
+    reason = "a test may panic, look at the clock to know when a long run is over, and tell how it went"
 )]
 
 mod auditor;

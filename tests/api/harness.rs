@@ -71,6 +71,7 @@ pub fn config() -> Config {
         store: StoreConfig { place: Place::Memory, tables: TableNames::default() },
         files: FilesConfig {
             place: Place::Memory,
+            spool: std::env::temp_dir(),
             embedded_listen: None,
             public_endpoint: None,
             buckets: BucketNames::default(),

@@ -183,7 +183,7 @@ impl Application {
             user_bookings: dynamo.user_bookings(),
             locker: s3.locker(&dynamo),
             doctor_lists: Semaphore::new(DOCTOR_LISTS_AT_ONCE),
-            uploads: Uploads::new(&config.files.place).context("no folder to spool uploads to")?,
+            uploads: Uploads::new(config.files.spool).context("no folder to spool uploads to")?,
             standing: engine.standing(),
             stopping: AtomicBool::new(false),
         });

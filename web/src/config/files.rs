@@ -1,6 +1,7 @@
 //! Where files live: medical files and doctors' documents.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use persistence::BucketNames;
 
@@ -12,6 +13,8 @@ use super::store::{Place, data_folder, url};
 pub struct FilesConfig {
     /// Where it is.
     pub place: Place,
+    /// The folder in which uploads lie until they are stored, on a disk wherever S3 is.
+    pub spool: PathBuf,
     /// Where the embedded server listens; `None`: at a free port of the loopback address.
     pub embedded_listen: Option<SocketAddr>,
     /// The address that pre-signed URLs carry; `None`: the one in use.
@@ -46,7 +49,8 @@ impl FilesConfig {
             env.problem("KOKORO_S3_LISTEN is set, but S3 is not the embedded one".to_owned());
         }
         let public_endpoint = env.parsed("S3_PUBLIC_ENDPOINT", bare_url);
-        Self { place, embedded_listen, public_endpoint, buckets }
+        let spool = data_folder(env).join("spool");
+        Self { place, spool, embedded_listen, public_endpoint, buckets }
     }
 }
 
@@ -83,6 +87,15 @@ mod tests {
         }
         for bad in ["https://clinic.example/files", "clinic.example", "https://", "https://a?b"] {
             assert!(bare_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn uploads_lie_in_the_data_folder_also_when_s3_is_named() {
+        for s3 in ["", "http://127.0.0.1:9001"] {
+            let mut env = Environment::of(&[("KOKORO_DATA_DIR", "/srv/kokoro"), ("S3_ENDPOINT", s3)]);
+            let config = FilesConfig::from_env(&mut env);
+            assert_eq!(env.finish(config).unwrap().spool, PathBuf::from("/srv/kokoro/spool"));
         }
     }
 

@@ -15,7 +15,8 @@ const PHOTO: [&str; 3] = ["image/jpeg", "image/png", "image/webp"];
 /// What any other document may be besides.
 const PAPER: &str = "application/pdf";
 
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+/// The standard alphabet, with padding or without.
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );

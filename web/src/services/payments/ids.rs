@@ -44,8 +44,7 @@ impl Reference {
         // No part can hold the separator.
         let text = format!("{}\n{}\n{}", payer.0, amount.get(), key.as_str());
         let digest = digest(&SHA256, text.as_bytes());
-        let digits = digest.as_ref().iter().take(DIGITS / 2).map(|byte| format!("{byte:02x}"));
-        Self(format!("{OURS}{}", digits.collect::<String>()))
+        Self(format!("{OURS}{}", hex::encode(&digest.as_ref()[..DIGITS / 2])))
     }
 
     /// Reads what Razorpay hands back; `None` for what is not ours.

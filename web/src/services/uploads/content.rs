@@ -3,16 +3,10 @@
 use std::io::{self, Read, Write};
 
 use base64::DecodeError;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::read::DecoderReader;
 
 use super::FILE_BYTES_MAX;
-
-/// The standard alphabet, with padding or without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+use crate::services::documents::BASE64;
 
 /// Why a content was not decoded to its end.
 #[derive(Debug)]

@@ -265,21 +265,22 @@ async fn who_may_not_is_told_so_before_anything_is_wrong_with_what_it_says() {
 #[actix_web::test]
 async fn what_is_no_json_is_told_so_only_to_those_who_are_known() {
     let app = TestApp::start().await;
-    let bob = app.user("bob").await;
-    for path in [
-        "/doctorBookings/book",
-        "/doctorsService/setSlots",
-        "/doctorsService/completeProfile",
-        "/doctorsService/subscribe",
-        "/medilocker/upload",
-        "/medilocker/fetch",
-        "/process-payment",
-        "/audit/mine",
+    let (bob, asha) = (app.user("bob").await, app.doctor_without_slots("asha").await);
+    for (path, caller) in [
+        ("/doctorBookings/book", &bob),
+        ("/doctorsService/setSlots", &bob),
+        // A patient's body is not looked at.
+        ("/doctorsService/completeProfile", &asha),
+        ("/doctorsService/subscribe", &bob),
+        ("/medilocker/upload", &bob),
+        ("/medilocker/fetch", &bob),
+        ("/process-payment", &bob),
+        ("/audit/mine", &bob),
     ] {
         let post = |token, content_type| app.post_raw(path, token, content_type, b"{".to_vec());
         post(None, "text/plain").await.assert_problem(401, "unauthenticated");
-        post(Some(bob.token.as_str()), "text/plain").await.assert_problem(415, "unsupported_media_type");
-        post(Some(bob.token.as_str()), "application/json").await.assert_problem(400, "invalid_json");
+        post(Some(caller.token.as_str()), "text/plain").await.assert_problem(415, "unsupported_media_type");
+        post(Some(caller.token.as_str()), "application/json").await.assert_problem(400, "invalid_json");
     }
     app.stop().await;
 }

@@ -1,6 +1,7 @@
 //! Doctors' profiles: who changes them, whom documents are shown to, and who subscribes.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
@@ -9,8 +10,10 @@ use chrono::TimeDelta;
 use engine::{Clock, SystemClock};
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
-use crate::harness::{PASSWORD, TestApp, TestUser, told};
+use crate::harness::{PASSWORD, TestApp, TestUser, config, told};
 
 const COMPLETE: &str = "/doctorsService/completeProfile";
 pub const FETCH: &str = "/doctorsService/fetchDoctors";
@@ -126,6 +129,78 @@ async fn a_profile_that_cannot_be_kept_is_refused_and_nothing_changes() {
     let huge = json!({"profilePhoto": document("me.png", &"A".repeat(22 * 1024 * 1024))});
     assert_eq!(told(complete(&app, &asha, huge).await), (413, "body_too_large".to_owned()));
     assert_eq!(row(&app, &asha).await, before);
+    app.stop().await;
+}
+
+/// A body with documents, of which only the beginning is sent.
+fn beginning(sender: &TestUser) -> String {
+    format!(
+        "POST {COMPLETE} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer {}\r\n\
+         Content-Length: 20000000\r\n\r\n{{\"email\":",
+        sender.token
+    )
+}
+
+#[actix_web::test]
+async fn a_patients_body_is_not_read_and_a_silent_doctors_not_for_long() {
+    let mut config = config();
+    config.server.body_timeout = Duration::from_millis(300);
+    let app = TestApp::start_with(config).await;
+    let (ada, asha) = (app.user("ada").await, app.doctor_without_slots("asha").await);
+    for (sender, status) in [(&ada, 403), (&asha, 408)] {
+        let answer = app.speak(beginning(sender).as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_doctor_has_one_place_for_a_large_body() {
+    let app = TestApp::start().await;
+    let (asha, ben) = (app.doctor_without_slots("asha").await, app.doctor_without_slots("ben").await);
+    let large = json!({"fees": 1, "x": "x".repeat(100_000)});
+    let connection = loop {
+        let mut connection = TcpStream::connect(app.url.trim_start_matches("http://")).await.unwrap();
+        connection.write_all(beginning(&asha).as_bytes()).await.unwrap();
+        // Whichever of the two came first has the place.
+        if complete(&app, &asha, large.clone()).await.0 == 503 {
+            break connection;
+        }
+    };
+    assert_eq!(complete(&app, &ben, large.clone()).await.0, 200);
+    assert_eq!(complete(&app, &asha, json!({"fees": 1})).await.0, 200, "a small one needs none");
+    drop(connection);
+    while complete(&app, &asha, large.clone()).await.0 != 200 {}
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn what_a_profile_does_not_ask_for_is_passed_over() {
+    let app = TestApp::start().await;
+    let (asha, ben) = (app.doctor_without_slots("asha").await, app.doctor_without_slots("ben").await);
+    // To take this in would end in a refusal of its depth.
+    let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+    let (own, other) = (&*asha.email, &*ben.email);
+    for (body, status, code) in [
+        (format!(r#"{{"x":{deep},"email":"{own}","fees":7.0,"experience":12.0}}"#), 200, ""),
+        (format!(r#"{{"email":"{own}","experience":{deep}}}"#), 422, "invalid_value"),
+        (
+            format!(r#"{{"email":"{own}","profilePhoto":{{"filename":"a","x":{deep}}}}}"#),
+            422,
+            "invalid_value",
+        ),
+        (format!(r#"{{"fees":"x","email":"{other}"}}"#), 403, "forbidden"),
+        (format!(r#"{{"email":"{other}"}}x"#), 400, "invalid_json"),
+        (format!(r#"{{"email":"{own}","x":[}}"#), 400, "invalid_json"),
+        (format!(r#"{{"email":"{own}","email":"{other}"}}"#), 422, "invalid_value"),
+        (format!(r#"["{own}"]"#), 422, "invalid_value"),
+        ("[}".to_owned(), 400, "invalid_json"),
+    ] {
+        let reply = app.post_raw(COMPLETE, Some(&asha.token), "application/json", body.into_bytes()).await;
+        assert_eq!((reply.status, reply.body["code"].as_str().unwrap_or_default()), (status, code));
+    }
+    let shown = one(&app, &asha).await;
+    assert_eq!((&shown["fees"], &shown["experience"]), (&json!(7), &json!("12")));
     app.stop().await;
 }
 

@@ -8,9 +8,13 @@ use actix_web::error::PayloadError;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{Bytes, BytesMut};
 use futures::StreamExt;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::ApiError;
 use crate::state::AppState;
+
+/// Whoever sends slower than this over the whole body is cut off.
+const BYTES_A_SECOND_MIN: u64 = 32 * 1024;
 
 /// Bounds of a route's bodies. A route that needs others than the server's own has them as its `app_data`.
 #[derive(Debug, Clone, Copy)]
@@ -40,25 +44,47 @@ impl BodyLimit {
     }
 }
 
+/// A body on its way in: piece by piece, neither too long nor too slow.
+pub(crate) struct Incoming {
+    payload: Payload,
+    limit: BodyLimit,
+    patience: Duration,
+    begun: Instant,
+    received: usize,
+}
+
+impl Incoming {
+    /// `patience` is how long the client may be silent, and its head start on the rate.
+    pub(crate) fn new(payload: Payload, limit: BodyLimit, patience: Duration) -> Self {
+        Self { payload, limit, patience, begun: Instant::now(), received: 0 }
+    }
+
+    /// The next piece, or `None` when the body is whole. Nothing is lost when the caller stops waiting.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let Self { limit, patience, .. } = *self;
+        let earned = patience + Duration::from_secs(self.received as u64 / BYTES_A_SECOND_MIN);
+        let due = (self.begun + earned.min(limit.timeout)).min(Instant::now() + patience);
+        let piece = timeout_at(due, self.payload.next()).await.map_err(|_| ApiError::BodyTooSlow)?;
+        let piece = piece.transpose().map_err(|error| match error {
+            PayloadError::Overflow => ApiError::BodyTooLarge(limit.bytes),
+            _ => ApiError::InvalidJson,
+        })?;
+        self.received += piece.as_ref().map_or(0, Bytes::len);
+        if self.received > limit.bytes { Err(ApiError::BodyTooLarge(limit.bytes)) } else { Ok(piece) }
+    }
+}
+
 /// Reads the whole body, within the bounds of its route.
-pub(crate) async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
     let limit = BodyLimit::of(request)?;
     limit.check_announced(request)?;
-    let whole = async {
-        let mut body = BytesMut::new();
-        while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|error| match error {
-                PayloadError::Overflow => ApiError::BodyTooLarge(limit.bytes),
-                _ => ApiError::InvalidJson,
-            })?;
-            if body.len() + chunk.len() > limit.bytes {
-                return Err(ApiError::BodyTooLarge(limit.bytes));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body.freeze())
-    };
-    tokio::time::timeout(limit.timeout, whole).await.unwrap_or(Err(ApiError::BodyTooSlow))
+    let patience = AppState::of(request).map_or(limit.timeout, |app| app.server.body_timeout);
+    let mut incoming = Incoming::new(payload, limit, patience);
+    let mut body = BytesMut::new();
+    while let Some(piece) = incoming.next().await? {
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
@@ -45,6 +46,35 @@ impl ExactJsonBody {
     }
 }
 
+/// A body of megabytes, kept as it came: what a request does not ask for takes no memory. To parse it takes a while,
+/// and belongs on a thread that may block.
+pub(crate) struct LongJsonBody(Bytes);
+
+impl LongJsonBody {
+    /// What `T` asks for; the whole body must be JSON all the same.
+    pub(crate) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ApiError> {
+        let text = std::str::from_utf8(&self.0).map_err(|_| ApiError::InvalidJson)?;
+        if !text.trim_start().starts_with('{') {
+            serde_json::from_str::<IgnoredAny>(text).map_err(|error| refuse_syntax(&error))?;
+            return Err(no_object());
+        }
+        let mut json = serde_json::Deserializer::from_str(text);
+        let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            let error = error.into_inner();
+            if error.is_data() { ApiError::invalid(explain(&path, &error)) } else { refuse_syntax(&error) }
+        })?;
+        json.end().map_err(|error| refuse_syntax(&error))?;
+        Ok(parsed)
+    }
+}
+
+impl fmt::Debug for LongJsonBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LongJsonBody(..)")
+    }
+}
+
 impl fmt::Debug for ExactJsonBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ExactJsonBody(..)")
@@ -73,7 +103,7 @@ impl JsonBody {
     /// The request that the fields make up.
     pub(crate) fn parse<T: DeserializeOwned>(mut self) -> Result<T, ApiError> {
         if !self.0.is_object() {
-            return Err(ApiError::invalid("The body must be a JSON object"));
+            return Err(no_object());
         }
         make_whole(&mut self.0);
         serde_path_to_error::deserialize(self.0).map_err(|error| {
@@ -86,16 +116,23 @@ impl JsonBody {
 /// Makes `7.0` the whole number that it is, as JSON Schema has it: some clients know one kind of number only.
 fn make_whole(value: &mut Value) {
     match value {
-        Value::Number(number) => {
-            let float = number.as_f64().filter(|_| number.is_f64());
-            if let Some(whole) = float.filter(|float| float.fract() == 0.0 && float.abs() <= EXACT_MAX) {
-                *number = Number::from(whole as i64);
-            }
-        }
+        Value::Number(number) => make_number_whole(number),
         Value::Array(items) => items.iter_mut().for_each(make_whole),
         Value::Object(fields) => fields.values_mut().for_each(make_whole),
         Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
+}
+
+/// The same for one number.
+pub(crate) fn make_number_whole(number: &mut Number) {
+    let float = number.as_f64().filter(|_| number.is_f64());
+    if let Some(whole) = float.filter(|float| float.fract() == 0.0 && float.abs() <= EXACT_MAX) {
+        *number = Number::from(whole as i64);
+    }
+}
+
+fn no_object() -> ApiError {
+    ApiError::invalid("The body must be a JSON object")
 }
 
 /// Says which field is wrong, and nothing of what was in it.
@@ -152,6 +189,19 @@ impl FromRequest for ExactJsonBody {
     }
 }
 
+impl FromRequest for LongJsonBody {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            require_json(&request)?;
+            body::read(&request, payload).await.map(Self)
+        })
+    }
+}
+
 /// Refuses a body that does not say it is JSON.
 pub(crate) fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
     let content_type = request.content_type().trim().to_ascii_lowercase();
@@ -161,14 +211,16 @@ pub(crate) fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
 }
 
 fn decode(bytes: &[u8]) -> Result<JsonBody, ApiError> {
-    serde_json::from_slice(bytes).map(JsonBody).map_err(|error| {
-        // Such a number is JSON nevertheless (RFC 8259, 6).
-        if error.to_string().starts_with("number out of range") {
-            ApiError::invalid("A number in the body is too large")
-        } else {
-            ApiError::InvalidJson
-        }
-    })
+    serde_json::from_slice(bytes).map(JsonBody).map_err(|error| refuse_syntax(&error))
+}
+
+fn refuse_syntax(error: &serde_json::Error) -> ApiError {
+    // Such a number is JSON nevertheless (RFC 8259, 6).
+    if error.to_string().starts_with("number out of range") {
+        ApiError::invalid("A number in the body is too large")
+    } else {
+        ApiError::InvalidJson
+    }
 }
 
 #[cfg(test)]

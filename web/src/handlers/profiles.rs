@@ -3,21 +3,22 @@
 use std::time::Duration;
 
 use actix_web::http::header::CONTENT_LENGTH;
-use actix_web::web::{Data, Json, Payload};
+use actix_web::web::{self, Data, Json, Payload};
 use actix_web::{FromRequest, HttpRequest};
+use engine::DoctorId;
 use persistence::{DocumentKind, ProfileChange, ProfileText};
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
-use tokio::sync::SemaphorePermit;
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::auth::Caller;
 use crate::body::BodyLimit;
 use crate::error::ApiError;
 use crate::handlers::parse_doctor;
-use crate::json::JsonBody;
+use crate::json::{JsonBody, LongJsonBody, make_number_whole};
 use crate::openapi::fields;
-use crate::services::{NewDocument, Subscribed};
+use crate::services::{LargeBody, NewDocument, Subscribed};
 use crate::state::AppState;
 
 /// Three documents of 5 MiB as base64, and some text. A slow phone gets through.
@@ -33,6 +34,13 @@ const FEES_MAX: u32 = 1_000_000;
 /// Years of experience that a number may say.
 const YEARS_MAX: u64 = 100;
 
+/// Whose profile a body is about.
+#[derive(Deserialize)]
+struct About<'a> {
+    #[serde(borrow)]
+    email: Option<&'a RawValue>,
+}
+
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(examples(json!({
@@ -46,8 +54,9 @@ struct CompleteProfile {
     description: Option<String>,
     #[schema(schema_with = fields::said)]
     specialization: Option<String>,
+    /// For how long, in words or in years.
     #[schema(schema_with = fields::experience)]
-    experience: Option<Experience>,
+    experience: Option<Box<RawValue>>,
     /// Rupees for a visit.
     #[schema(value_type = Option<u32>, maximum = 1_000_000)]
     fees: Option<Number>,
@@ -75,14 +84,6 @@ struct Document {
     base64_content: String,
 }
 
-/// For how long, in words or in years.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Experience {
-    Words(String),
-    Years(Number),
-}
-
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({"user_email": "ada@example.com", "doctor_email": "asha@clinic.example"})))]
 struct Subscribe {
@@ -108,7 +109,7 @@ pub(crate) struct SubscribeDone {
 impl CompleteProfile {
     /// What changes: all that was sent and is not null.
     fn changes(self) -> Result<(ProfileChange, Vec<NewDocument>), ApiError> {
-        let experience = self.experience.map(Experience::text).transpose()?;
+        let experience = self.experience.as_deref().map(parse_experience).transpose()?;
         let said = [
             ("description", ProfileText::Description, self.description),
             ("specialization", ProfileText::Specialization, self.specialization),
@@ -124,7 +125,7 @@ impl CompleteProfile {
             check_text(name, field, &text)?;
             texts.push((field, text));
         }
-        let fees = self.fees.as_ref().map(parse_fees).transpose()?;
+        let fees = self.fees.map(parse_fees).transpose()?;
         let sent = [
             ("degreeCertificate", DocumentKind::DegreeCertificate, self.degree_certificate),
             ("govtIdProof", DocumentKind::GovtIdProof, self.govt_id_proof),
@@ -139,16 +140,21 @@ impl CompleteProfile {
     }
 }
 
-impl Experience {
-    fn text(self) -> Result<String, ApiError> {
-        match self {
-            Self::Words(words) => Ok(words),
-            Self::Years(years) => years.as_u64().filter(|years| *years <= YEARS_MAX).map_or_else(
-                || Err(ApiError::invalid(format!("'experience' must be a text or 0 to {YEARS_MAX} years"))),
-                |years| Ok(years.to_string()),
-            ),
-        }
+/// Reads what a doctor's own body says, on a thread that may block.
+fn read(caller: &Caller, body: &LongJsonBody) -> Result<(ProfileChange, Vec<NewDocument>), ApiError> {
+    let email = body.parse::<About<'_>>()?.email;
+    let email = email.and_then(|email| serde_json::from_str::<String>(email.get()).ok());
+    caller.acts_for(email.as_deref())?;
+    body.parse::<CompleteProfile>()?.changes()
+}
+
+fn parse_experience(experience: &RawValue) -> Result<String, ApiError> {
+    if let Ok(words) = serde_json::from_str(experience.get()) {
+        return Ok(words);
     }
+    let years = serde_json::from_str(experience.get()).ok().and_then(whole);
+    let years = years.filter(|years| *years <= YEARS_MAX).map(|years| years.to_string());
+    years.ok_or_else(|| ApiError::invalid(format!("'experience' must be a text or 0 to {YEARS_MAX} years")))
 }
 
 /// A description may have lines; no other text has control characters.
@@ -170,14 +176,20 @@ fn check_text(name: &str, field: ProfileText, text: &str) -> Result<(), ApiError
     Ok(())
 }
 
-fn parse_fees(fees: &Number) -> Result<u32, ApiError> {
-    let fees = fees.as_u64().and_then(|fees| u32::try_from(fees).ok()).filter(|fees| *fees <= FEES_MAX);
+/// A number without a sign and a fraction.
+fn whole(mut number: Number) -> Option<u64> {
+    make_number_whole(&mut number);
+    number.as_u64()
+}
+
+fn parse_fees(fees: Number) -> Result<u32, ApiError> {
+    let fees = whole(fees).and_then(|fees| u32::try_from(fees).ok()).filter(|fees| *fees <= FEES_MAX);
     fees.ok_or_else(|| ApiError::invalid(format!("'fees' must be a whole number from 0 to {FEES_MAX}")))
 }
 
 /// Changes a doctor's own profile.
 ///
-/// What is not sent, or null, keeps its value.
+/// What is not sent, or null, keeps its value. A patient is refused before the body is read.
 #[utoipa::path(post, path = "/doctorsService/completeProfile", tag = "doctorsService",
     request_body = CompleteProfile, responses(
     (status = 200, body = ProfileUpdated),
@@ -190,12 +202,13 @@ pub(crate) async fn complete_profile(
     caller: Caller,
     payload: Payload,
 ) -> Result<Json<ProfileUpdated>, ApiError> {
-    let _place = place(&app, &request).await?;
-    let body = JsonBody::from_request(&request, &mut payload.into_inner()).await?;
-    let doctor = caller.doctor()?;
-    caller.acts_for(body.raw("email"))?;
-    let (change, documents) = body.parse::<CompleteProfile>()?.changes()?;
-    app.profiles.complete(doctor, change, documents).await?;
+    let doctor = caller.doctor()?.clone();
+    let place = place(&app, &request, &doctor).await?;
+    let body = LongJsonBody::from_request(&request, &mut payload.into_inner()).await?;
+    // The place goes with the body, also where the caller hangs up meanwhile.
+    let reading = web::block(move || read(&caller, &body).map(|asked| (asked, place)));
+    let ((change, documents), _place) = reading.await.map_err(ApiError::internal)??;
+    app.profiles.complete(&doctor, change, documents).await?;
     Ok(Json(ProfileUpdated { message: "Doctor profile updated successfully." }))
 }
 
@@ -223,14 +236,15 @@ pub(crate) async fn subscribe(
 }
 
 /// A place in memory for a body that is larger than usual, or does not say.
-async fn place<'a>(
-    app: &'a AppState,
+async fn place(
+    app: &AppState,
     request: &HttpRequest,
-) -> Result<Option<SemaphorePermit<'a>>, ApiError> {
+    doctor: &DoctorId,
+) -> Result<Option<LargeBody>, ApiError> {
     let length = request.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length <= app.server.body_bytes_max) {
         return Ok(None);
     }
-    app.profiles.place_for_large_body().await.map(Some)
+    app.profiles.place_for_large_body(doctor).await.map(Some)
 }

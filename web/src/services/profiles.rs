@@ -1,6 +1,6 @@
 //! What doctors say of themselves, and who subscribes to them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use futures::future::try_join_all;
 use persistence::{
     AccountsError, DocumentError, DocumentKind, Documents, FileName, ProfileChange, Subscription,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::doctors::lower_cased;
 use super::documents::NewDocument;
@@ -38,9 +38,27 @@ pub(crate) struct Profiles {
     listing: Listing,
     /// Signing costs more than all else on a page: URLs by what the rows say.
     photos: Mutex<HashMap<String, (DateTime<Utc>, String)>>,
-    large_bodies: Semaphore,
+    large_bodies: Arc<Semaphore>,
+    /// Who sends one, or waits for a place.
+    senders: Senders,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
+}
+
+type Senders = Arc<Mutex<HashSet<DoctorId>>>;
+
+/// A doctor's place for a large body; free again when dropped.
+pub(crate) struct LargeBody {
+    doctor: DoctorId,
+    senders: Senders,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for LargeBody {
+    fn drop(&mut self) {
+        drop(self.place.take());
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.doctor);
+    }
 }
 
 /// Whether a subscription was made or had been.
@@ -58,8 +76,9 @@ impl Profiles {
         chance: Arc<dyn Chance>,
     ) -> Self {
         let listing = Listing::new(store.clone(), Arc::clone(&clock));
-        let large_bodies = Semaphore::new(LARGE_BODIES_AT_ONCE);
-        Self { store, documents, listing, photos: Mutex::default(), large_bodies, clock, chance }
+        let large_bodies = Arc::new(Semaphore::new(LARGE_BODIES_AT_ONCE));
+        let (photos, senders) = (Mutex::default(), Senders::default());
+        Self { store, documents, listing, photos, large_bodies, senders, clock, chance }
     }
 
     /// Every doctor, as anybody may see them.
@@ -89,10 +108,17 @@ impl Profiles {
         Some(url)
     }
 
-    /// A place for a body with documents, before any of it is read.
-    pub(crate) async fn place_for_large_body(&self) -> Result<SemaphorePermit<'_>, ApiError> {
-        let place = tokio::time::timeout(LARGE_BODY_PATIENCE, self.large_bodies.acquire()).await;
-        place.map_err(|_| ApiError::Busy)?.map_err(ApiError::internal)
+    /// A place for a body with documents, before any of it is read. A doctor has one at a time.
+    pub(crate) async fn place_for_large_body(&self, doctor: &DoctorId) -> Result<LargeBody, ApiError> {
+        let is_first = self.senders.lock().unwrap_or_else(PoisonError::into_inner).insert(doctor.clone());
+        if !is_first {
+            return Err(ApiError::Busy);
+        }
+        let mut body = LargeBody { doctor: doctor.clone(), senders: Arc::clone(&self.senders), place: None };
+        let place = Arc::clone(&self.large_bodies).acquire_owned();
+        let place = tokio::time::timeout(LARGE_BODY_PATIENCE, place).await.map_err(|_| ApiError::Busy)?;
+        body.place = Some(place.map_err(ApiError::internal)?);
+        Ok(body)
     }
 
     /// Stores a doctor's documents, changes its profile and marks it as complete. An object that the row named before

@@ -5,20 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::error::PayloadError;
 use actix_web::web::Bytes;
-use futures::StreamExt;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::{Instant, timeout_at};
 
-use crate::body::BodyLimit;
+use crate::body::{BodyLimit, Incoming};
 use crate::error::ApiError;
 
 /// Pieces that wait for the thread. A piece is what the connection read at once, some ten kilobytes.
 const PIECES_WAITING: usize = 4;
-/// Whoever sends slower than this over the whole body is cut off.
-const BYTES_A_SECOND_MIN: u64 = 32 * 1024;
 
 /// What the connection gives. A queue that closes before the end has come is a body that was cut off.
 pub(super) enum Piece {
@@ -47,36 +42,18 @@ pub(super) fn queue(turns: &Turns) -> (Sender<Piece>, Pieces) {
 /// Passes the body on until it ends, is too long, comes too slowly, or the thread has no use for the rest. `patience`
 /// is how long the client may be silent, and its head start on the rate.
 pub(super) async fn feed(
-    mut payload: Payload,
+    payload: Payload,
     queue: Sender<Piece>,
     limit: BodyLimit,
     patience: Duration,
 ) -> Result<(), ApiError> {
-    let begun = Instant::now();
-    let mut received = 0;
+    let mut body = Incoming::new(payload, limit, patience);
     loop {
-        let earned = patience + Duration::from_secs(received as u64 / BYTES_A_SECOND_MIN);
-        let due = (begun + earned.min(limit.timeout)).min(Instant::now() + patience);
-        let next = tokio::select! {
-            next = timeout_at(due, payload.next()) => next.map_err(|_| ApiError::BodyTooSlow)?,
+        let piece = tokio::select! {
+            piece = body.next() => piece?.map_or(Piece::End, Piece::Bytes),
             () = queue.closed() => return Ok(()),
         };
-        let piece = match next {
-            Some(Ok(bytes)) => Piece::Bytes(bytes),
-            Some(Err(PayloadError::Overflow)) => return Err(ApiError::BodyTooLarge(limit.bytes)),
-            Some(Err(_)) => return Err(ApiError::InvalidJson),
-            None => Piece::End,
-        };
-        let is_end = match &piece {
-            Piece::Bytes(bytes) => {
-                received += bytes.len();
-                false
-            }
-            Piece::End => true,
-        };
-        if received > limit.bytes {
-            return Err(ApiError::BodyTooLarge(limit.bytes));
-        }
+        let is_end = matches!(piece, Piece::End);
         if queue.send(piece).await.is_err() || is_end {
             return Ok(());
         }
@@ -104,6 +81,8 @@ impl Read for Pieces {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::error::PayloadError;
+    use futures::StreamExt;
     use futures::stream::{self, LocalBoxStream};
 
     use super::*;

@@ -1,9 +1,14 @@
 //! The audit trail, as those see it whose records it is about.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use persistence::{AccountKind, AuditParty, Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use web::config::{Config, Place, Secret, StoreConfig};
 
 use crate::harness::{Reply, TestApp, TestUser, config, told};
@@ -92,6 +97,65 @@ async fn what_was_refused_leaves_no_entry() {
     assert_eq!(told(user.cancel(&asha, TUESDAY, "10:00").await), (404, "booking_not_found".to_owned()));
     assert_eq!(told(user.fetch_bookings("doctor", 7).await), (403, "forbidden".to_owned()));
     assert_eq!(trail(&app, &ada).await, Vec::<Value>::new());
+    app.stop().await;
+}
+
+/// Sends a call and hangs up.
+async fn hang_up(app: &TestApp, caller: &TestUser, path: &str, body: &Value) {
+    let body = body.to_string();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer {}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        caller.token,
+        body.len()
+    );
+    let mut connection = TcpStream::connect(app.url.trim_start_matches("http://")).await.unwrap();
+    connection.write_all(request.as_bytes()).await.unwrap();
+}
+
+#[actix_web::test]
+async fn a_doctor_that_hangs_up_cannot_write_into_the_trail_of_a_patient() {
+    let app = TestApp::start().await;
+    let ada = app.user("ada").await;
+    for n in 0..20 {
+        // One that nobody has asked before is asked the longest.
+        let doctor = app.doctor(&format!("doctor{n}")).await;
+        let seat =
+            json!({"doctor_id": doctor.email, "user_id": ada.email, "date": TUESDAY, "start": "10:00"});
+        hang_up(&app, &doctor, "/doctorBookings/cancel", &seat).await;
+        let refused = app.as_user(&doctor).post("/doctorBookings/cancel", seat).await;
+        assert_eq!(told(refused), (404, "booking_not_found".to_owned()));
+    }
+    assert_eq!(trail(&app, &ada).await, Vec::<Value>::new());
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_patient_that_hangs_up_hides_no_deletion() {
+    let app = TestApp::start().await;
+    let ada = app.user("ada").await;
+    let user = app.as_user(&ada);
+    for n in 0..20 {
+        let name = format!("{n}.png");
+        assert_eq!(user.post("/medilocker/upload", upload(&ada, &[&name])).await.0, 200);
+        let file = json!({"email": ada.email, "filename": name});
+        hang_up(&app, &ada, "/medilocker/delete", &file).await;
+        // Whichever of the two is first.
+        assert!([200, 404].contains(&user.post("/medilocker/delete", file).await.0));
+    }
+    let told = async {
+        loop {
+            let entries = trail(&app, &ada).await;
+            let deleted: Vec<_> =
+                entries.into_iter().filter(|entry| entry["action"] == "file_deleted").collect();
+            if deleted.len() == 20 {
+                break deleted;
+            }
+        }
+    };
+    for entry in timeout(Duration::from_secs(60), told).await.unwrap() {
+        assert_eq!(entry["outcome"], "done", "{entry}");
+    }
     app.stop().await;
 }
 

@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::handlers::{idempotency_key, parse_date, parse_doctor, parse_start, parse_user};
 use crate::json::JsonBody;
 use crate::openapi::fields;
-use crate::services::{self, Actor, Deed, Shown};
+use crate::services::{self, Actor, Audit, Deed, Shown};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 
@@ -152,8 +152,11 @@ pub(crate) async fn book(
     let key = idempotency_key(&request)?;
     let actor = Actor::new(&caller, request_id);
     let deed = Deed::seat(AuditAction::BookingMade, &user, &doctor, date, start);
-    let asked = services::ask(&app.directory, doctor, Command::Book { user, date, start, key });
-    match app.audit.on_record(&actor, deed, asked).await? {
+    let booked = async move {
+        let asked = services::ask(&app.directory, doctor, Command::Book { user, date, start, key });
+        app.audit.on_record(&actor, deed, asked).await
+    };
+    match Audit::see_through(booked).await? {
         (doctor, Answer::Booked(booking)) => {
             Ok(Json(Booked { message: "Slot booked", booking: services::shown(&doctor, &booking) }))
         }
@@ -180,17 +183,22 @@ pub(crate) async fn cancel(
     let request: SeatRequest = body.parse()?;
     let seat = request.seat()?;
     let actor = Actor::new(&caller, request_id);
-    if let Caller::User(user) = &caller {
-        return give_back(&app, &actor, &caller, user.clone(), &seat).await;
-    }
-    let named = request.user_id.ok_or_else(|| ApiError::invalid("'user_id' is missing"))?;
-    let as_sent = parse_user("user_id", &named)?;
-    match (give_back(&app, &actor, &caller, as_sent, &seat).await, lower_cased(&named)) {
-        (Err(ApiError::Rejected(Rejection::BookingNotFound)), Some(user)) => {
-            give_back(&app, &actor, &caller, user, &seat).await
+    let (holder, lower_cased) = match &caller {
+        Caller::User(user) => (user.clone(), None),
+        Caller::Doctor(_) => {
+            let named = request.user_id.ok_or_else(|| ApiError::invalid("'user_id' is missing"))?;
+            (parse_user("user_id", &named)?, lower_cased(&named))
         }
-        (outcome, _) => outcome,
-    }
+    };
+    let given_back = async move {
+        match (give_back(&app, &actor, &caller, holder, &seat).await, lower_cased) {
+            (Err(ApiError::Rejected(Rejection::BookingNotFound)), Some(user)) => {
+                give_back(&app, &actor, &caller, user, &seat).await
+            }
+            (outcome, _) => outcome,
+        }
+    };
+    Audit::see_through(given_back).await
 }
 
 /// Shows what a doctor offers on a date, to anybody.

@@ -13,7 +13,7 @@ use crate::auth::Caller;
 use crate::error::{ApiError, FileRefusal};
 use crate::json::JsonBody;
 use crate::openapi::fields;
-use crate::services::{Actor, Deed};
+use crate::services::{Actor, Audit, Deed};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 
@@ -197,15 +197,19 @@ pub(crate) async fn delete(
     caller: Caller,
     body: JsonBody,
 ) -> Result<Json<Deleted>, ApiError> {
-    let user = caller.user()?;
+    let user = caller.user()?.clone();
     caller.acts_for(body.raw("email"))?;
     let filename = body.parse::<FileRequest>()?.filename()?;
-    let deleted = Box::pin(async {
-        let was_there = app.locker.delete(user.as_str(), &filename, app.now()).await?;
-        was_there.then_some(()).ok_or(ApiError::File(FileRefusal::NotFound))
-    });
+    let actor = Actor::new(&caller, request_id);
     let deed = Deed::own_file(AuditAction::FileDeleted, &caller, &filename);
-    app.audit.change(&Actor::new(&caller, request_id), [deed], deleted).await?;
+    Audit::see_through(async move {
+        let deleted = Box::pin(async {
+            let was_there = app.locker.delete(user.as_str(), &filename, app.now()).await?;
+            was_there.then_some(()).ok_or(ApiError::File(FileRefusal::NotFound))
+        });
+        app.audit.change(&actor, [deed], deleted).await
+    })
+    .await?;
     Ok(Json(Deleted { message: "File deleted successfully" }))
 }
 

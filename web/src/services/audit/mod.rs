@@ -1,7 +1,7 @@
 //! The audit trail: who read, changed or deleted whose records. Where an answer gives access to medical files or a chat,
 //! its entry is written first ([`Audit::record`]): no entry, no access. For a change, a place for the entry is taken
-//! before anything is done, so that it cannot fail afterwards; a request that ends without a word, because its client hung
-//! up, still leaves its entry, which says that nobody knows. Bookings must stay fast, so theirs wait in memory and are
+//! before anything is done, so that it cannot fail afterwards; what has begun goes on when its client hangs up
+//! ([`Audit::see_through`]), and where it ends without a word all the same, its entry says that nobody knows. Bookings must stay fast, so theirs wait in memory and are
 //! written together a moment later ([`Audit::on_record`]); a change to a file is answered when its entry is written
 //! ([`Audit::change`]). What a killed process loses is what waited at that moment; a stop writes it all.
 
@@ -22,6 +22,7 @@ use persistence::{
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -113,6 +114,14 @@ impl Audit {
     ) -> Result<(), ApiError> {
         let entries: Vec<_> = deeds.into_iter().map(|deed| self.entry(by, deed)).collect();
         Ok(self.trail.append(&entries).await?)
+    }
+
+    /// Does something that goes on record to its end, also when the client hangs up meanwhile: nobody can hide in that way
+    /// how it ended, nor leave an entry about what would have been refused.
+    pub(crate) async fn see_through<T: 'static>(
+        deed: impl Future<Output = Result<T, ApiError>> + 'static,
+    ) -> Result<T, ApiError> {
+        actix_web::rt::spawn(deed.in_current_span()).await.map_err(ApiError::internal)?
     }
 
     /// Has a seat taken or given back by `asked`, and queues the entry about it.

@@ -18,7 +18,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use percent_encoding::percent_decode_str;
 use tokio::sync::{Mutex, Semaphore};
 
-use self::upload::{UnderWay, upload_of};
+use self::upload::{Swept, UnderWay, upload_of};
 use super::error::{FilesError, files_error};
 use super::file_name::FileName;
 use super::{S3, link};
@@ -83,6 +83,7 @@ pub struct Locker {
     s3: S3,
     uploads: Uploads,
     under_way: Arc<UnderWay>,
+    swept: Arc<Swept>,
     beginning: Arc<Locks>,
     cleaning: Arc<Locks>,
     deleting: Arc<Locks>,
@@ -108,6 +109,7 @@ impl Locker {
             s3,
             uploads: dynamo.uploads(),
             under_way: Arc::default(),
+            swept: Arc::default(),
             beginning: locks(),
             cleaning: locks(),
             deleting: locks(),

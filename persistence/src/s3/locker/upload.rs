@@ -34,8 +34,11 @@ const LATE_MAX: TimeDelta = TimeDelta::minutes(15);
 const ATTEMPTS_MAX: usize = 5;
 /// The pause before a put is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Uploads of one owner that are not done; each takes a few kilobytes of the journal, which holds 400.
-const UPLOADS_MAX: usize = 32;
+/// For how long a dead upload that was swept is not swept again: what arrives late is nobody's to see anyhow.
+const SWEPT_FOR: TimeDelta = TimeDelta::seconds(30);
+/// Uploads of one owner that are not done or were given up; each takes up to six kilobytes of the journal, which holds
+/// 400.
+const UPLOADS_MAX: usize = 64;
 
 const _: () = assert!(PUTS_MAX.as_secs() < LATE_MAX.num_seconds().unsigned_abs());
 
@@ -65,6 +68,32 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.under_way.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
+}
+
+/// When dead uploads were swept, so that not every call of their owner does it again.
+#[derive(Debug, Default)]
+pub(super) struct Swept(Mutex<HashMap<String, DateTime<Utc>>>);
+
+impl Swept {
+    fn has(&self, id: &str, now: DateTime<Utc>) -> bool {
+        let swept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        swept.get(id).is_some_and(|at| is_recent(*at, now))
+    }
+
+    fn enter(&self, id: &str, now: DateTime<Utc>) {
+        let mut swept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        swept.retain(|_, at| is_recent(*at, now));
+        swept.insert(id.to_owned(), now);
+    }
+
+    fn forget(&self, id: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+}
+
+/// Also a clock that is set back ends it.
+fn is_recent(swept: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    (now - swept).abs() < SWEPT_FOR
 }
 
 /// One object to put.
@@ -162,9 +191,10 @@ impl Locker {
                     if there.as_deref() == put.metadata.get(UPLOAD).map(String::as_str) {
                         return Ok(());
                     }
-                    if !self.is_dead(owner, there).await? {
+                    let Some(dead) = self.only_if_dead(owner, there).await? else {
                         return Err(UploadError::NameTaken);
-                    }
+                    };
+                    self.swept.forget(&dead);
                     self.clean(owner, now).await?;
                 }
                 // Somebody else is putting this key at this moment.
@@ -177,10 +207,11 @@ impl Locker {
         Err(FilesError::Unavailable("other uploads of this owner are in the way".to_owned()).into())
     }
 
-    /// Whether an object belongs to an upload that will never be whole.
-    async fn is_dead(&self, owner: &str, upload: Option<String>) -> Result<bool, FilesError> {
-        let Some(upload) = upload else { return Ok(false) };
-        Ok(self.uploads.read(owner).await?.uploads.contains_key(&upload) && !self.under_way.has(&upload))
+    /// The upload that an object belongs to, if it will never be whole.
+    async fn only_if_dead(&self, owner: &str, upload: Option<String>) -> Result<Option<String>, FilesError> {
+        let Some(upload) = upload else { return Ok(None) };
+        let is_open = self.uploads.read(owner).await?.uploads.contains_key(&upload);
+        Ok(Some(upload).filter(|upload| is_open && !self.under_way.has(upload)))
     }
 
     async fn commit(&self, owner: &str, id: &str) -> Result<(), UploadError> {
@@ -202,6 +233,7 @@ impl Locker {
     ) -> Result<(), FilesError> {
         self.uploads.give_up(owner, id, now).await?;
         self.remove_objects(prefix, id, &names).await?;
+        self.swept.enter(id, now);
         match refusal {
             // A put whose fate is unknown may still arrive.
             UploadError::Store(_) => Ok(()),
@@ -215,18 +247,19 @@ impl Locker {
     /// Gives the dead uploads of `owner` up and removes what they left. Answers with the journal as it is then.
     pub(super) async fn clean(&self, owner: &str, now: DateTime<Utc>) -> Result<Journal, FilesError> {
         let journal = self.uploads.read(owner).await?;
-        if self.dead(&journal).next().is_none() {
+        if self.dead(&journal, now).next().is_none() {
             return Ok(journal);
         }
         let prefix = prefix(owner)?;
         // Of two that look and then delete, one might delete what came in between.
         let _turn = self.cleaning.of(owner).lock().await;
         let journal = self.uploads.read(owner).await?;
-        for (id, entry) in self.dead(&journal) {
+        for (id, entry) in self.dead(&journal, now) {
             if entry.given_up.is_none() && !self.uploads.give_up(owner, id, now).await? {
                 continue;
             }
             self.remove_objects(&prefix, id, &entry.names).await?;
+            self.swept.enter(id, now);
             if entry.given_up.is_some_and(|given_up| now - given_up >= LATE_MAX) {
                 self.uploads.forget(owner, id).await?;
             }
@@ -234,9 +267,14 @@ impl Locker {
         Ok(self.uploads.read(owner).await?)
     }
 
-    fn dead<'a>(&'a self, journal: &'a Journal) -> impl Iterator<Item = (&'a str, &'a Entry)> {
+    /// Dead uploads that were not swept just now.
+    fn dead<'a>(
+        &'a self,
+        journal: &'a Journal,
+        now: DateTime<Utc>,
+    ) -> impl Iterator<Item = (&'a str, &'a Entry)> {
         let uploads = journal.uploads.iter().map(|(id, entry)| (id.as_str(), entry));
-        uploads.filter(|(id, _)| !self.under_way.has(id))
+        uploads.filter(move |(id, _)| !self.under_way.has(id) && !self.swept.has(id, now))
     }
 
     /// Removes those objects that belong to this upload.

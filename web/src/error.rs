@@ -448,6 +448,7 @@ impl ResponseError for Identified {
 #[cfg(test)]
 mod tests {
     use engine::EngineError;
+    use persistence::FilesError;
 
     use super::*;
 
@@ -477,6 +478,7 @@ mod tests {
         assert_eq!(told(&EngineError::Busy.into()), (503, "busy", true));
         assert_eq!(told(&EngineError::Unavailable.into()), (503, "unavailable", true));
         assert_eq!(told(&EngineError::OutcomeUnknown.into()), (503, "outcome_unknown", false));
+        assert_eq!(told(&FilesError::Unknown(String::new()).into()), (503, "outcome_unknown", false));
         for error in [ApiError::Busy, ApiError::Unavailable, ApiError::ShuttingDown] {
             assert!(error.told().detail.contains("safe to try again"));
         }

@@ -12,6 +12,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use web::config::Place;
 
 use crate::harness::{PASSWORD, TestApp, TestUser, config, told};
 
@@ -263,6 +264,27 @@ async fn a_new_photo_of_the_same_name_leaves_the_old_one_as_it_is() {
     }
     for (url, bytes) in urls.iter().zip([&old, &new]) {
         assert_eq!(app.client.get(url).send().await.unwrap().bytes().await.unwrap(), *bytes);
+    }
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_new_identity_takes_the_place_of_the_old_one_and_a_new_photo_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config();
+    config.files.place = Place::Folder(folder.path().to_owned());
+    let app = TestApp::start_with(config).await;
+    let asha = app.doctor_without_slots("asha").await;
+    let pdf = json!({"filename": "id.pdf", "base64_content": BASE64_STANDARD.encode(PDF)});
+    let photo = json!({"filename": "me.png", "base64_content": PNG});
+    let objects = || {
+        let owners = std::fs::read_dir(folder.path().join("s3/objects/kokoro-doctor-documents")).unwrap();
+        owners.flat_map(|owner| std::fs::read_dir(owner.unwrap().path()).unwrap()).count()
+    };
+    let all = json!({"govtIdProof": pdf, "degreeCertificate": pdf, "profilePhoto": photo});
+    for (sent, expected) in [(&all, 3), (&json!({"govtIdProof": pdf}), 3), (&all, 4), (&json!({}), 4)] {
+        assert_eq!(complete(&app, &asha, sent.clone()).await.0, 200);
+        assert_eq!(objects(), expected);
     }
     app.stop().await;
 }

@@ -47,6 +47,32 @@ async fn a_document_takes_the_place_of_an_earlier_one_of_its_name() {
 }
 
 #[tokio::test]
+async fn a_document_is_deleted_by_the_url_that_its_own_row_kept() {
+    each_files(async |files| {
+        let documents = files.s3.documents();
+        let kind = DocumentKind::ProfilePhoto;
+        let stored = documents.put(DR, kind, "मैं 100%.png", "image/png", b"me".to_vec()).await.unwrap();
+        let url = documents.photo_url(&stored, now()).await.unwrap();
+        let elsewhere = stored.replacen("https://", "https://x.", 1);
+        let folder = stored.rsplit_once('/').unwrap().0;
+        for (doctor, kind, stored) in [
+            ("dr@x.com", kind, &*stored),
+            (DR, DocumentKind::GovtIdProof, &stored),
+            (DR, kind, &elsewhere),
+            (DR, kind, &format!("{folder}/")),
+            (DR, kind, ""),
+        ] {
+            documents.delete(doctor, kind, stored).await.unwrap();
+            assert_eq!(fetch(&url).await.0, 200, "{doctor} {stored}");
+        }
+        documents.delete(DR, kind, &stored).await.unwrap();
+        assert_eq!(fetch(&url).await.0, 404);
+        documents.delete(DR, kind, &stored).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_old_platforms_photos_are_found() {
     each_files(async |files| {
         let bucket = &files.s3.buckets().documents;

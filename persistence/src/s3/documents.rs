@@ -96,6 +96,16 @@ impl Documents {
         }
     }
 
+    /// Deletes a doctor's document, from the URL that the row kept for it. What is not ours or not this doctor's is left.
+    pub async fn delete(&self, doctor: &str, kind: DocumentKind, stored: &str) -> Result<(), FilesError> {
+        let folder = key(doctor, kind, "");
+        let key = stored.strip_prefix(&self.url_prefix());
+        let is_own = |key: &&str| key.len() > folder.len() && key.starts_with(&folder);
+        let Some(key) = key.filter(is_own) else { return Ok(()) };
+        let request = self.s3.client.delete_object().bucket(&self.s3.buckets.documents).key(key);
+        Box::pin(request.send()).await.map(drop).map_err(files_error)
+    }
+
     /// A URL under which anyone can fetch a profile photo for an hour, from the one in the doctor's row. `None` when
     /// that is not one of ours, or not a photo's. Asks nobody.
     pub async fn photo_url(&self, stored: &str, now: DateTime<Utc>) -> Option<String> {

@@ -45,6 +45,9 @@ pub(crate) struct Profiles {
     chance: Arc<dyn Chance>,
 }
 
+/// Where documents are, as a row says it.
+type Urls = Vec<(DocumentKind, String)>;
+
 type Senders = Arc<Mutex<HashSet<DoctorId>>>;
 
 /// A doctor's place for a large body; free again when dropped.
@@ -121,46 +124,64 @@ impl Profiles {
         Ok(body)
     }
 
-    /// Stores a doctor's documents, changes its profile and marks it as complete. An object that the row named before
-    /// is left: somebody may just be looking at it.
+    /// Stores a doctor's documents, changes its profile and marks it as complete. An identity document that the row
+    /// named before is deleted; a photo is left: somebody may just be looking at it.
     pub(crate) async fn complete(
         &self,
         doctor: &DoctorId,
         mut change: ProfileChange,
         documents: Vec<NewDocument>,
     ) -> Result<(), ApiError> {
-        change.documents = self.keep(doctor.as_str(), documents).await?;
+        let superseded;
+        (change.documents, superseded) = self.keep(doctor.as_str(), documents).await?;
         let outcome = self.store.complete(doctor.as_str(), change).await;
         self.changed(doctor.as_str()).await;
         match outcome {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                self.discard(doctor.as_str(), superseded).await;
+                Ok(())
+            }
             Ok(false) => Err(ApiError::Rejected(Rejection::DoctorNotFound)),
             Err(AccountsError::Unavailable(_)) => Err(ApiError::OutcomeUnknown),
             Err(error @ AccountsError::Refused(_)) => Err(error.into()),
         }
     }
 
-    /// Stores documents, and says where they are. None is put in the place of the one that the row names: until the row
-    /// changes, that one counts.
-    async fn keep(
-        &self,
-        doctor: &str,
-        documents: Vec<NewDocument>,
-    ) -> Result<Vec<(DocumentKind, String)>, ApiError> {
+    /// Stores documents, and says where they are, and where those are that they supersede. None is put in the place of
+    /// an earlier one: until the row changes, that one counts, and what was deleted is named by no row again.
+    async fn keep(&self, doctor: &str, documents: Vec<NewDocument>) -> Result<(Urls, Urls), ApiError> {
         if documents.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Urls::new(), Urls::new()));
         }
         let present = self.store.documents(doctor).await?;
         let present = present.ok_or(ApiError::Rejected(Rejection::DoctorNotFound))?;
         let puts = documents.into_iter().map(|NewDocument { kind, name, content_type, bytes }| {
-            let is_named = present.get(&kind) == Some(&self.documents.url(doctor, kind, name.as_str()));
-            let name = if is_named { self.another(&name) } else { name.as_str().to_owned() };
+            let is_first = !present.contains_key(&kind);
+            let name = if is_first { name.as_str().to_owned() } else { self.another(&name) };
             async move {
                 let put = self.documents.put(doctor, kind, &name, content_type, bytes).await;
                 put.map(|url| (kind, url)).map_err(refused)
             }
         });
-        try_join_all(puts).await
+        let kept = try_join_all(puts).await?;
+        let superseded =
+            kept.iter().filter_map(|(kind, _)| Some((*kind, present.get(kind)?.clone()))).collect();
+        Ok((kept, superseded))
+    }
+
+    /// Deletes what nobody may see and no row names any more.
+    async fn discard(&self, doctor: &str, superseded: Urls) {
+        for (kind, url) in superseded {
+            let deleted = match kind {
+                DocumentKind::DegreeCertificate | DocumentKind::GovtIdProof => {
+                    self.documents.delete(doctor, kind, &url).await
+                }
+                DocumentKind::ProfilePhoto => Ok(()),
+            };
+            if let Err(error) = deleted {
+                tracing::warn!(%error, "a superseded document stays in the store");
+            }
+        }
     }
 
     /// A name like this one: `photo-1f2e3d4c.png`.

@@ -261,11 +261,11 @@ fn of_payment(payment: &Payment, reference: String) -> PaymentRow {
     }
 }
 
-/// Whether a payment is of what its link asks for. Notes alone are no proof that it was made through that link: other
-/// pages of the same account may let their visitors write them.
+/// Whether a payment is of what its link asks for, at least: who pays the fee pays more. Notes alone are no proof that it
+/// was made through that link: other pages of the same account may let their visitors write them.
 fn is_for(payment: &Payment, link: &PaymentRow) -> bool {
     let asked = link.amount.as_deref().and_then(Paise::of_rupees).map(Paise::get);
-    asked == Some(payment.amount) && payment.currency == link.currency
+    asked.is_some_and(|asked| payment.amount >= asked) && payment.currency == link.currency
 }
 
 fn new_link(row: &PaymentRow) -> Option<NewLink> {

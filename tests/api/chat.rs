@@ -166,6 +166,10 @@ async fn what_cannot_be_asked_is_refused() {
     ] {
         assert_eq!(app.post("/chat", Some(&ada.token), &body).await.0, 422, "{body}");
     }
+    for nobody in ["", "ada", "a#b@x.com"] {
+        let body = json!({"user_id": nobody, "message": "Hello"});
+        assert_eq!(app.post("/chat", None, &body).await.0, 422, "{body}");
+    }
     let longest = "క".repeat(4_000);
     talk(&app, &mut ollama, &ada, &longest, "That is a lot.").await;
     app.stop().await;

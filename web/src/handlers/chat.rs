@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::auth::{AnyCaller, Caller};
 use crate::error::ApiError;
+use crate::handlers::parse_user;
 use crate::json::JsonBody;
 use crate::limits::Costly;
 use crate::openapi::fields;
@@ -32,9 +33,8 @@ const EVENTS_MAX: usize = ANSWER_BYTES_MAX + 1;
 })))]
 struct ChatRequest {
     /// The caller's own address, or `dummy_user@gmail.com` for a visitor.
-    #[serde(rename = "user_id")]
     #[schema(schema_with = fields::email_or_none)]
-    _user_id: Option<String>,
+    user_id: Option<String>,
     #[schema(schema_with = fields::question)]
     message: String,
     #[schema(schema_with = fields::language)]
@@ -85,7 +85,8 @@ pub(crate) async fn chat(
     if matches!(asker, Asker::Visitor) {
         app.limits.costly(Costly::VisitorChat, Peer::of(&request)?.address)?;
     }
-    let ChatRequest { message, language, .. } = body.parse()?;
+    let ChatRequest { user_id, message, language } = body.parse()?;
+    user_id.as_deref().map(|named| parse_user("user_id", named)).transpose()?;
     let question = Question::parse(&message, language.as_deref())?;
     let reply = app.assistant.ask(asker, question).await?;
     if wants_events(&request) {

@@ -70,12 +70,12 @@ struct Activation {
 }
 
 impl Activations {
-    /// All of them, in an order that no hash map chooses, so that a simulation can be repeated.
-    fn in_order(&self) -> Vec<(DoctorId, Activation)> {
-        let mut all: Vec<_> =
-            self.0.iter().map(|entry| (entry.key().clone(), entry.value().clone())).collect();
-        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        all
+    /// The wanted ones, in an order that no hash map chooses, so that a simulation can be repeated.
+    fn in_order(&self, is_wanted: impl Fn(&Activation) -> bool) -> Vec<Activation> {
+        let wanted = self.0.iter().filter(|entry| is_wanted(entry.value()));
+        let mut wanted: Vec<_> = wanted.map(|entry| (entry.key().clone(), entry.value().clone())).collect();
+        wanted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        wanted.into_iter().map(|(_, activation)| activation).collect()
     }
 }
 
@@ -246,10 +246,9 @@ impl Directory {
         let pressed = self.active() > ACTIVATIONS_MAX / 4 * 3;
         let idle = if pressed { IDLE_UNDER_PRESSURE } else { IDLE_BEFORE_PASSIVATION };
         let oldest = self.millis().saturating_sub(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
-        for (_, activation) in self.shell.activations.in_order() {
-            if activation.last_used.load(Ordering::Relaxed) < oldest {
-                activation.end_when_idle();
-            }
+        let is_idle = |activation: &Activation| activation.last_used.load(Ordering::Relaxed) < oldest;
+        for activation in self.shell.activations.in_order(is_idle) {
+            activation.end_when_idle();
         }
     }
 
@@ -263,7 +262,7 @@ impl Directory {
     /// Starts no activation any more, and ends those that there are, each when what it has staged is settled.
     pub(crate) async fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        for (_, activation) in self.shell.activations.in_order() {
+        for activation in self.shell.activations.in_order(|_| true) {
             // One that has ended already needs no telling.
             let _ = activation.addr.send(Passivate { reason: PassivationReason::Shutdown }).await;
         }

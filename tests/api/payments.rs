@@ -97,6 +97,7 @@ async fn what_is_no_amount_is_refused_before_anybody_is_asked() {
         "1e2",
         "1E2",
         "1e-2",
+        "1e400",
         "1.005",
         "1.000",
         "19.990000000000002",
@@ -113,7 +114,6 @@ async fn what_is_no_amount_is_refused_before_anybody_is_asked() {
         reply.assert_problem(422, "invalid_amount");
         assert_eq!(reply.body["detail"], "Invalid amount", "{amount}");
     }
-    pay_raw(&app, &ada, "{\"amount\": 1e400}").await.assert_problem(422, "invalid_value");
     for amount in ["NaN", "Infinity", "+1", "01", "1.", ".5"] {
         pay_raw(&app, &ada, &format!("{{\"amount\": {amount}}}")).await.assert_problem(400, "invalid_json");
     }

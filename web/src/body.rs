@@ -37,11 +37,14 @@ impl BodyLimit {
 
     /// Refuses a body that announces itself as longer, so that none of it is read.
     pub(crate) fn check_announced(self, request: &HttpRequest) -> Result<(), ApiError> {
-        let length = request.headers().get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        let is_too_long = length.is_some_and(|length| length > self.bytes as u64);
+        let is_too_long = announced(request).is_some_and(|length| length > self.bytes as u64);
         if is_too_long { Err(ApiError::BodyTooLarge(self.bytes)) } else { Ok(()) }
     }
+}
+
+/// How long the body is, if its head says so.
+pub(crate) fn announced(request: &HttpRequest) -> Option<u64> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// A body on its way in: piece by piece, neither too long nor too slow.

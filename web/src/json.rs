@@ -2,7 +2,6 @@
 //! answers 415, 413 and 400; the handler then checks who may do it (403) against the raw fields, and only then turns
 //! the fields into a request (422).
 
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +11,6 @@ use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use crate::body;
@@ -27,30 +25,11 @@ pub(crate) struct JsonBody(Value);
 /// The same for calls of which old clients send nothing at all: an empty body counts as `{}`.
 pub(crate) struct JsonBodyOrNothing(JsonBody);
 
-/// The same for calls where each digit of a number counts: a [`Value`] keeps a few of them only.
-pub(crate) struct ExactJsonBody {
-    body: JsonBody,
-    text: Bytes,
-}
+/// A body that is kept as it came: each digit of a number counts (a [`Value`] keeps a few of them only), and what a
+/// request does not ask for takes no memory. To parse megabytes takes a while, and belongs on a thread that may block.
+pub(crate) struct JsonText(Bytes);
 
-impl ExactJsonBody {
-    /// A field's value as it was written; `None` when it is absent or null.
-    pub(crate) fn written(&self, field: &str) -> Option<String> {
-        let mut fields: HashMap<String, &RawValue> = serde_json::from_slice(&self.text).ok()?;
-        fields.remove(field).map(RawValue::get).filter(|text| *text != "null").map(str::to_owned)
-    }
-
-    /// The request that the fields make up.
-    pub(crate) fn parse<T: DeserializeOwned>(self) -> Result<T, ApiError> {
-        self.body.parse()
-    }
-}
-
-/// A body of megabytes, kept as it came: what a request does not ask for takes no memory. To parse it takes a while,
-/// and belongs on a thread that may block.
-pub(crate) struct LongJsonBody(Bytes);
-
-impl LongJsonBody {
+impl JsonText {
     /// What `T` asks for; the whole body must be JSON all the same.
     pub(crate) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ApiError> {
         let text = std::str::from_utf8(&self.0).map_err(|_| ApiError::InvalidJson)?;
@@ -69,15 +48,9 @@ impl LongJsonBody {
     }
 }
 
-impl fmt::Debug for LongJsonBody {
+impl fmt::Debug for JsonText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LongJsonBody(..)")
-    }
-}
-
-impl fmt::Debug for ExactJsonBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ExactJsonBody(..)")
+        f.write_str("JsonText(..)")
     }
 }
 
@@ -145,22 +118,42 @@ fn explain(path: &str, error: &serde_json::Error) -> String {
     }
 }
 
+type Extracting<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
+
+/// Reads a body that says it is JSON, and makes of it what is wanted.
+fn extract<T: 'static>(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    make: impl FnOnce(Bytes) -> Result<T, ApiError> + 'static,
+) -> Extracting<T> {
+    let (request, payload) = (request.clone(), payload.take());
+    Box::pin(async move {
+        require_json(&request)?;
+        make(body::read(&request, payload).await?)
+    })
+}
+
 impl FromRequest for JsonBody {
     type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+    type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, payload) = (request.clone(), payload.take());
-        Box::pin(async move {
-            require_json(&request)?;
-            decode(&body::read(&request, payload).await?)
-        })
+        extract(request, payload, |bytes| decode(&bytes))
+    }
+}
+
+impl FromRequest for JsonText {
+    type Error = ApiError;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        extract(request, payload, |bytes| Ok(Self(bytes)))
     }
 }
 
 impl FromRequest for JsonBodyOrNothing {
     type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+    type Future = Extracting<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
@@ -171,33 +164,6 @@ impl FromRequest for JsonBodyOrNothing {
             }
             require_json(&request)?;
             decode(&bytes).map(Self)
-        })
-    }
-}
-
-impl FromRequest for ExactJsonBody {
-    type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, payload) = (request.clone(), payload.take());
-        Box::pin(async move {
-            require_json(&request)?;
-            let text = body::read(&request, payload).await?;
-            decode(&text).map(|body| Self { body, text })
-        })
-    }
-}
-
-impl FromRequest for LongJsonBody {
-    type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, payload) = (request.clone(), payload.take());
-        Box::pin(async move {
-            require_json(&request)?;
-            body::read(&request, payload).await.map(Self)
         })
     }
 }
@@ -228,6 +194,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use serde::Deserialize;
+    use serde_json::value::RawValue;
 
     use super::*;
 
@@ -243,6 +210,11 @@ mod tests {
     struct Inner {
         #[expect(dead_code, reason = "it is only parsed")]
         start: String,
+    }
+
+    #[derive(Deserialize)]
+    struct Priced {
+        amount: Option<Box<RawValue>>,
     }
 
     fn refusal(body: &str) -> String {
@@ -292,13 +264,14 @@ mod tests {
         for (text, kept) in [
             ("1.10", Some("1.10")),
             ("1e2", Some("1e2")),
+            ("1e400", Some("1e400")),
             (long, Some(long)),
             ("\"5\"", Some("\"5\"")),
             ("null", None),
         ] {
-            let text = Bytes::from(format!("{{\"\\u0061mount\": {text} }}"));
-            let body = ExactJsonBody { body: decode(&text).unwrap(), text };
-            assert_eq!((body.written("amount").as_deref(), body.written("other")), (kept, None));
+            let body = JsonText(Bytes::from(format!("{{\"\\u0061mount\": {text} }}")));
+            let amount = body.parse::<Priced>().unwrap().amount;
+            assert_eq!(amount.as_deref().map(RawValue::get), kept);
         }
         assert_eq!(refusal(r#"{"name":"ada","list":[],"n":1e400}"#), "A number in the body is too large");
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::web::{Bytes, Data, Json};
 use actix_web::{FromRequest, HttpRequest};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::auth::Caller;
@@ -16,7 +16,7 @@ use crate::body::{self, BodyLimit};
 use crate::error::ApiError;
 use crate::guard::AnswerTimeout;
 use crate::handlers::idempotency_key;
-use crate::json::ExactJsonBody;
+use crate::json::JsonText;
 use crate::services::{Paise, Payer, PaymentError, PaymentId};
 use crate::state::AppState;
 
@@ -30,9 +30,8 @@ pub(crate) const EVENT_TIMEOUT: AnswerTimeout = AnswerTimeout(Duration::from_mil
 #[schema(examples(json!({"amount": 499.5}), json!({"payment_id": "plink_ExjpAUN3gVHrPJ"})))]
 struct PaymentRequest {
     /// What to have a payment link made for: rupees, with at most two decimals and no exponent.
-    #[serde(rename = "amount")]
     #[schema(value_type = Option<f64>, minimum = 0.01, maximum = 500_000)]
-    _amount: Option<IgnoredAny>,
+    amount: Option<Box<RawValue>>,
     /// What to ask about: a payment or a payment link, by Razorpay's id.
     #[schema(pattern = "^(pay|plink)_[0-9A-Za-z]{1,40}$")]
     payment_id: Option<String>,
@@ -86,9 +85,7 @@ enum Asked {
 }
 
 impl Asked {
-    fn of(body: ExactJsonBody) -> Result<Self, ApiError> {
-        let amount = body.written("amount");
-        let PaymentRequest { payment_id, .. } = body.parse()?;
+    fn of(PaymentRequest { payment_id, amount }: PaymentRequest) -> Result<Self, ApiError> {
         match (payment_id, amount) {
             (Some(id), _) => {
                 let id = PaymentId::parse(&id);
@@ -96,7 +93,7 @@ impl Asked {
                     .ok_or_else(|| ApiError::invalid("'payment_id' is not an id of Razorpay's"))
             }
             (None, Some(amount)) => {
-                let amount = Paise::of_rupees(&amount).ok_or(PaymentError::InvalidAmount)?;
+                let amount = Paise::of_rupees(amount.get()).ok_or(PaymentError::InvalidAmount)?;
                 Ok(Self::Link(amount))
             }
             (None, None) => Err(ApiError::invalid("'amount' or 'payment_id' must be given")),
@@ -123,9 +120,9 @@ pub(crate) async fn process_payment(
     app: Data<AppState>,
     request: HttpRequest,
     caller: Caller,
-    body: ExactJsonBody,
+    body: JsonText,
 ) -> Result<Json<PaymentAnswer>, ApiError> {
-    let asked = Asked::of(body)?;
+    let asked = Asked::of(body.parse()?)?;
     let key = idempotency_key(&request)?;
     let payer = Payer::of(&caller);
     Ok(Json(match asked {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{self, Data, Json, Payload};
 use actix_web::{FromRequest, HttpRequest};
 use engine::DoctorId;
@@ -13,10 +12,10 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::auth::Caller;
-use crate::body::BodyLimit;
+use crate::body::{self, BodyLimit};
 use crate::error::ApiError;
 use crate::handlers::parse_doctor;
-use crate::json::{JsonBody, LongJsonBody, make_number_whole};
+use crate::json::{JsonBody, JsonText, make_number_whole};
 use crate::openapi::fields;
 use crate::services::{LargeBody, NewDocument, Subscribed};
 use crate::state::AppState;
@@ -141,7 +140,7 @@ impl CompleteProfile {
 }
 
 /// Reads what a doctor's own body says, on a thread that may block.
-fn read(caller: &Caller, body: &LongJsonBody) -> Result<(ProfileChange, Vec<NewDocument>), ApiError> {
+fn read(caller: &Caller, body: &JsonText) -> Result<(ProfileChange, Vec<NewDocument>), ApiError> {
     let email = body.parse::<About<'_>>()?.email;
     let email = email.and_then(|email| serde_json::from_str::<String>(email.get()).ok());
     caller.acts_for(email.as_deref())?;
@@ -204,7 +203,7 @@ pub(crate) async fn complete_profile(
 ) -> Result<Json<ProfileUpdated>, ApiError> {
     let doctor = caller.doctor()?.clone();
     let place = place(&app, &request, &doctor).await?;
-    let body = LongJsonBody::from_request(&request, &mut payload.into_inner()).await?;
+    let body = JsonText::from_request(&request, &mut payload.into_inner()).await?;
     // The place goes with the body, also where the caller hangs up meanwhile.
     let reading = web::block(move || read(&caller, &body).map(|asked| (asked, place)));
     let ((change, documents), _place) = reading.await.map_err(ApiError::internal)??;
@@ -241,9 +240,7 @@ async fn place(
     request: &HttpRequest,
     doctor: &DoctorId,
 ) -> Result<Option<LargeBody>, ApiError> {
-    let length = request.headers().get(CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length <= app.server.body_bytes_max) {
+    if body::announced(request).is_some_and(|length| length <= app.server.body_bytes_max as u64) {
         return Ok(None);
     }
     app.profiles.place_for_large_body(doctor).await.map(Some)

@@ -48,8 +48,8 @@ pub(crate) async fn admit<B: MessageBody + 'static>(
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AnswerTimeout(pub(crate) Duration);
 
-/// Refuses costly calls of an address that makes too many, and answers for a handler that hangs. What it had begun may have been done: the outcome is unknown. An answer that
-/// streams counts as given when its head is ready.
+/// Refuses costly calls of an address that makes too many, and answers for a handler that hangs: what it had begun may
+/// have been done, so the outcome is unknown. An answer that streams counts as given when its head is ready.
 pub(crate) async fn bound<B: MessageBody + 'static>(
     app: Data<AppState>,
     request: ServiceRequest,

@@ -1,6 +1,6 @@
 //! What doctors say of themselves, and who subscribes to them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::doctors::lower_cased;
 use super::documents::NewDocument;
 use super::listing::{List, Listing};
+use super::shares::{Share, Shares};
 use crate::error::{ApiError, FileRefusal};
 
 /// How often a subscription is tried while others change the same rows.
@@ -40,7 +41,7 @@ pub(crate) struct Profiles {
     photos: Mutex<HashMap<String, (DateTime<Utc>, String)>>,
     large_bodies: Arc<Semaphore>,
     /// Who sends one, or waits for a place.
-    senders: Senders,
+    of_doctors: Shares<DoctorId>,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
 }
@@ -48,20 +49,10 @@ pub(crate) struct Profiles {
 /// Where documents are, as a row says it.
 type Urls = Vec<(DocumentKind, String)>;
 
-type Senders = Arc<Mutex<HashSet<DoctorId>>>;
-
 /// A doctor's place for a large body; free again when dropped.
 pub(crate) struct LargeBody {
-    doctor: DoctorId,
-    senders: Senders,
-    place: Option<OwnedSemaphorePermit>,
-}
-
-impl Drop for LargeBody {
-    fn drop(&mut self) {
-        drop(self.place.take());
-        self.senders.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.doctor);
-    }
+    _share: Share<DoctorId>,
+    _place: OwnedSemaphorePermit,
 }
 
 /// Whether a subscription was made or had been.
@@ -80,8 +71,8 @@ impl Profiles {
     ) -> Self {
         let listing = Listing::new(store.clone(), Arc::clone(&clock));
         let large_bodies = Arc::new(Semaphore::new(LARGE_BODIES_AT_ONCE));
-        let (photos, senders) = (Mutex::default(), Senders::default());
-        Self { store, documents, listing, photos, large_bodies, senders, clock, chance }
+        let (photos, of_doctors) = (Mutex::default(), Shares::default());
+        Self { store, documents, listing, photos, large_bodies, of_doctors, clock, chance }
     }
 
     /// Every doctor, as anybody may see them.
@@ -113,15 +104,10 @@ impl Profiles {
 
     /// A place for a body with documents, before any of it is read. A doctor has one at a time.
     pub(crate) async fn place_for_large_body(&self, doctor: &DoctorId) -> Result<LargeBody, ApiError> {
-        let is_first = self.senders.lock().unwrap_or_else(PoisonError::into_inner).insert(doctor.clone());
-        if !is_first {
-            return Err(ApiError::Busy);
-        }
-        let mut body = LargeBody { doctor: doctor.clone(), senders: Arc::clone(&self.senders), place: None };
+        let share = self.of_doctors.take(doctor, 1)?;
         let place = Arc::clone(&self.large_bodies).acquire_owned();
         let place = tokio::time::timeout(LARGE_BODY_PATIENCE, place).await.map_err(|_| ApiError::Busy)?;
-        body.place = Some(place.map_err(ApiError::internal)?);
-        Ok(body)
+        Ok(LargeBody { _share: share, _place: place.map_err(ApiError::internal)? })
     }
 
     /// Stores a doctor's documents, changes its profile and marks it as complete. An identity document that the row

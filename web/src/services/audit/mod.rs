@@ -1,9 +1,10 @@
 //! The audit trail: who read, changed or deleted whose records. Where an answer gives access to medical files or a chat,
 //! its entry is written first ([`Audit::record`]): no entry, no access. For a change, a place for the entry is taken
 //! before anything is done, so that it cannot fail afterwards; what has begun goes on when its client hangs up
-//! ([`Audit::see_through`]), and where it ends without a word all the same, its entry says that nobody knows. Bookings must stay fast, so theirs wait in memory and are
-//! written together a moment later ([`Audit::on_record`]); a change to a file is answered when its entry is written
-//! ([`Audit::change`]). What a killed process loses is what waited at that moment; a stop writes it all.
+//! ([`Audit::see_through`]), and where it ends without a word all the same, its entry says that nobody knows. Bookings
+//! must stay fast, so theirs wait in memory and are written together a moment later ([`Audit::on_record`]); a change to
+//! a file is answered when its entry is written ([`Audit::change`]). What a killed process loses is what waited at that
+//! moment; a stop writes it all.
 
 mod readings;
 #[cfg(test)]

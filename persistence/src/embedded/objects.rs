@@ -181,7 +181,7 @@ impl Objects {
 }
 
 fn hash(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(text))
 }
 
 /// Creates a folder in one that exists; says whether it was not there.

@@ -265,7 +265,7 @@ impl Digests {
         if input.content_length.is_some_and(|length| u64::try_from(length) != Ok(self.size)) {
             return Err(s3_error!(IncompleteBody));
         }
-        Ok(md5.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex::encode(md5))
     }
 }
 

@@ -15,10 +15,16 @@
 )]
 
 mod auditor;
+mod cast;
+mod clients;
 mod dice;
+mod faults;
 mod history;
+mod line;
+mod nemesis;
 mod report;
 mod session;
+mod slot;
 mod store;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +33,7 @@ use std::time::{Duration, Instant};
 use report::Report;
 use session::{Size, run};
 
-const SIZE: Size = Size { commands: 400, quiet: None, traced: false };
+const SIZE: Size = Size { commands: 600, quiet: None, traced: false };
 /// Seeds of the short run.
 const SEEDS: u64 = 300;
 
@@ -87,7 +93,7 @@ fn look_closely(seed: u64) {
         while size.commands > 10 && fails(Size { commands: size.commands * 3 / 4, ..size }) {
             size.commands = size.commands * 3 / 4;
         }
-        size.quiet = store::FAMILIES.into_iter().find(|family| fails(Size { quiet: Some(*family), ..size }));
+        size.quiet = faults::FAMILIES.into_iter().find(|family| fails(Size { quiet: Some(*family), ..size }));
     }
     println!("{}", run(seed, Size { traced: true, ..size }).trace.join("\n"));
     let violations = violations(size);

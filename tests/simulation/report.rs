@@ -6,9 +6,10 @@ use std::fmt;
 use engine::calendar::Event;
 
 use crate::auditor::Violation;
+use crate::faults::Fault;
 use crate::history::Told;
 use crate::session::Outcome;
-use crate::store::{Accepted, Fault};
+use crate::store::Accepted;
 
 #[derive(Default)]
 pub struct Report {

@@ -6,28 +6,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use engine::calendar::{Booking, DateSpelling};
-use engine::{
-    Clinic, Clock, Command, Directory, DoctorId, Engine, IdempotencyKey, Parts, Placement, Rejection,
-    SlotStart, UserId,
-};
-use tokio::time::{Instant, sleep, timeout};
+use engine::limits::SEATS_PER_SLOT;
+use engine::{Clinic, Clock, Directory, Engine, Parts, Placement, Rejection};
+use tokio::time::{Instant, sleep};
 
+use crate::cast::{DOCTORS, SHARED_DOCTOR, SLOTS, USERS, date, doctor, seat_of, slot, user};
 use crate::dice::Dice;
+use crate::faults::{Family, Fault, Weather};
 use crate::history::{Call, Place, Request, Told};
-use crate::store::{Accepted, Family, Fault, Line, LineState, Weather, World};
+use crate::line::Line;
+use crate::store::{Accepted, World};
 
-pub const DOCTORS: usize = 3;
-/// At this one the old platform writes as well: there, nobody can promise what rests on memory.
-pub const SHARED_DOCTOR: usize = 2;
-pub const USERS: usize = 12;
-/// The last is a week after the one before it: the same weekday.
-pub const DATES: [u64; 3] = [0, 1, 8];
-pub const SLOTS: [&str; 3] = ["10:30", "11:00", "23:30"];
 const CLIENTS: usize = 16;
 /// The last one is started when all is calm again.
-const NODES_MAX: usize = 14;
+pub const NODES_MAX: usize = 14;
 
 /// How much is done under one seed.
 #[derive(Debug, Clone, Copy)]
@@ -64,27 +58,35 @@ impl Clock for SimClock {
     }
 }
 
-struct Node {
-    number: usize,
-    line: Line,
-    directory: Directory,
-    engine: RefCell<Option<Engine>>,
+pub struct Node {
+    pub number: usize,
+    pub line: Line,
+    pub directory: Directory,
+    pub engine: RefCell<Option<Engine>>,
 }
 
-struct Session {
-    world: World,
-    origin: DateTime<Utc>,
-    begun: Instant,
-    dice: Dice,
-    nemesis: Dice,
-    nodes: RefCell<Vec<Rc<Node>>>,
-    started: Cell<usize>,
-    calls: RefCell<Vec<Call>>,
-    commands: usize,
-    left: Cell<usize>,
-    keys: Cell<u32>,
-    over: Cell<bool>,
-    seed: u64,
+impl Node {
+    /// Whether it answers, as far as it knows.
+    pub fn is_serving(&self) -> bool {
+        let engine = self.engine.borrow();
+        self.line.is_open() && engine.as_ref().is_some_and(|engine| !engine.standing().borrow().is_over())
+    }
+}
+
+pub struct Session {
+    pub world: World,
+    pub origin: DateTime<Utc>,
+    pub begun: Instant,
+    pub dice: Dice,
+    pub nemesis: Dice,
+    pub nodes: RefCell<Vec<Rc<Node>>>,
+    pub started: Cell<usize>,
+    pub calls: RefCell<Vec<Call>>,
+    pub commands: usize,
+    pub left: Cell<usize>,
+    pub keys: Cell<u32>,
+    pub over: Cell<bool>,
+    pub seed: u64,
 }
 
 /// Runs one seed in an actix system of its own.
@@ -92,32 +94,6 @@ pub fn run(seed: u64, size: Size) -> Outcome {
     let runtime =
         || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     actix::System::with_tokio_rt(runtime).block_on(Session::run(seed, size))
-}
-
-pub fn doctor(number: usize) -> DoctorId {
-    DoctorId::parse(&format!("d{number}@clinic.example")).unwrap()
-}
-
-pub fn user(number: usize) -> UserId {
-    UserId::parse(&format!("u{number}@x.com")).unwrap()
-}
-
-pub fn slot(number: usize) -> SlotStart {
-    SlotStart::parse(SLOTS[number]).unwrap()
-}
-
-/// Monday.
-fn today() -> NaiveDate {
-    NaiveDate::from_ymd_opt(2026, 11, 23).unwrap()
-}
-
-pub fn date(number: usize) -> NaiveDate {
-    today() + Days::new(DATES[number])
-}
-
-/// Which dates lie on a weekday, known by its first date.
-pub fn weekday_of(date_number: usize) -> usize {
-    if date_number == 0 { 0 } else { 1 }
 }
 
 impl Session {
@@ -191,23 +167,11 @@ impl Session {
         }
     }
 
-    /// Half of all calls are about one slot, where users race for seats.
-    fn place(&self) -> Place {
-        let dice = &self.dice;
-        if dice.permille(500) {
-            return Place { doctor: 0, date: 1, slot: 0 };
-        }
-        if dice.permille(300) {
-            return Place { doctor: SHARED_DOCTOR, date: 1, slot: 0 };
-        }
-        Place { doctor: dice.skewed(DOCTORS), date: dice.skewed(DATES.len()), slot: dice.skewed(SLOTS.len()) }
-    }
-
     /// Starts a node, which takes over from those that run; tries until one makes it.
-    async fn start_node(&self) {
+    pub async fn start_node(&self) {
         loop {
             let number = self.started.replace(self.started.get() + 1);
-            let line = self.world.line(number);
+            let line = Line::new(self.world.clone(), number);
             let skew = *self.nemesis.pick(&[0, 0, 0, -1500, 900]);
             if skew != 0 {
                 self.world.count(Fault::ClockSkew);
@@ -241,238 +205,59 @@ impl Session {
         }
     }
 
-    /// When all is calm, a new node does what it is asked to, and doctor by doctor at once.
+    /// When all is calm, the node that serves does what it is asked to, at once, and so does a new one.
     async fn go_on(&self) -> Vec<String> {
+        let mut stuck = Vec::new();
+        if self.last_node().is_serving() {
+            stuck.extend(self.ask_all().await);
+        }
         self.start_node().await;
+        stuck.extend(self.ask_all().await);
+        stuck
+    }
+
+    /// Asks every doctor for everything; who does not answer is stuck.
+    async fn ask_all(&self) -> Vec<String> {
         let mut stuck = Vec::new();
         for of in 0..DOCTORS {
             let offered = vec![true; SLOTS.len()];
             let set = self.call(&Request::SetSlots { doctor: of, weekday: 1, offered }).await;
-            let place = Place { doctor: of, date: 1, slot: 0 };
             let look = self.call(&Request::Look { doctor: of, date: 1 }).await;
+            let place = Place { doctor: of, date: 1, slot: 0 };
             let cancelled = self.call(&Request::Cancel { place, user: 0 }).await;
             let answered = matches!(cancelled, Told::Done | Told::Rejected(Rejection::BookingNotFound));
             if set != Told::Done || !matches!(look, Told::Seen(_)) || !answered {
                 stuck.push(format!("doctor {of}: {set:?}, {look:?}, {cancelled:?}"));
             }
         }
+        stuck.extend(self.ask_for_a_seat_of_the_old_platform().await);
         stuck
     }
 
-    fn last_node(&self) -> Rc<Node> {
+    /// A seat that the node thinks is free, and that the old platform has just taken: the store refuses it, the node
+    /// learns why and says so, and nobody beside it suffers.
+    async fn ask_for_a_seat_of_the_old_platform(&self) -> Option<String> {
+        let taken = stored(&self.world);
+        let (place, free) = (0..SLOTS.len()).find_map(|slot| {
+            let place = Place { doctor: SHARED_DOCTOR, date: 1, slot };
+            let seats = taken.get(&place).map_or(&[][..], Vec::as_slice);
+            let free = (0..USERS).find(|user| !seats.contains(user))?;
+            (seats.len() < SEATS_PER_SLOT).then_some((place, free))
+        })?;
+        let booking =
+            Booking { user: user(free), date: date(place.date), start: slot(place.slot), key: None };
+        self.world.memory.add_booking(&doctor(SHARED_DOCTOR), booking.clone(), DateSpelling::PLAIN);
+        let other = Request::Cancel { place: Place { doctor: 0, date: 1, slot: 0 }, user: 1 };
+        let book = Request::Book { place, user: free, key: None };
+        let (told, beside) = futures::future::join(self.call(&book), self.call(&other)).await;
+        self.world.memory.remove_booking(&doctor(SHARED_DOCTOR), &booking);
+        let answered = matches!(beside, Told::Done | Told::Rejected(Rejection::BookingNotFound));
+        let refused = matches!(told, Told::Rejected(Rejection::AlreadyBooked | Rejection::SlotFull));
+        (!refused || !answered).then(|| format!("the old platform's seat: {told:?}, beside it {beside:?}"))
+    }
+
+    pub fn last_node(&self) -> Rc<Node> {
         Rc::clone(self.nodes.borrow().last().unwrap())
-    }
-
-    async fn disturb(self: Rc<Self>, quiet: bool) {
-        let dice = &self.nemesis;
-        let calm = quiet || dice.permille(150);
-        let restless = dice.permille(400);
-        while !self.over.get() {
-            let most = if restless { 250 } else { *dice.pick(&[200, 2_000, 6_000]) };
-            sleep(dice.millis(20, most)).await;
-            if calm {
-                continue;
-            }
-            let node = self.last_node();
-            let more = self.started.get() < NODES_MAX - 1;
-            match dice.below(10) {
-                0 if more => {
-                    self.world.count(Fault::Crash);
-                    node.line.set(LineState::Dead);
-                    sleep(dice.millis(0, 1_500)).await;
-                    self.start_node().await;
-                }
-                1 if more => {
-                    self.world.count(Fault::Takeover);
-                    self.start_node().await;
-                }
-                2 => self.pause(&node, more && dice.permille(600)).await,
-                3 if more => {
-                    self.world.count(Fault::GracefulStop);
-                    let engine = node.engine.take();
-                    let stop = async {
-                        if let Some(engine) = engine {
-                            let _ = timeout(Duration::from_secs(30), engine.stop()).await;
-                        }
-                    };
-                    if dice.permille(500) {
-                        stop.await;
-                        self.start_node().await;
-                    } else {
-                        futures::future::join(stop, self.start_node()).await;
-                    }
-                }
-                4 => self.world.throttle(dice.millis(100, 3_000)),
-                5 if dice.permille(400) => self.world.lose(dice.millis(500, 9_000)),
-                6 => self.write_as_another(),
-                _ => {
-                    for _ in 0..=dice.below(4) {
-                        self.world.count(Fault::Passivation);
-                        node.directory.passivate(&doctor(dice.skewed(DOCTORS)));
-                        sleep(dice.millis(0, 30)).await;
-                    }
-                }
-            }
-        }
-        for node in self.nodes.borrow().iter().filter(|node| !node.line.is_dead()) {
-            node.line.set(LineState::Open);
-        }
-    }
-
-    /// The old platform books or cancels without asking anybody.
-    fn write_as_another(&self) {
-        self.world.count(Fault::ForeignWrite);
-        let dice = &self.nemesis;
-        let (on, at) = (dice.below(DATES.len()), dice.skewed(SLOTS.len()));
-        let booking = Booking { user: user(dice.below(USERS)), date: date(on), start: slot(at), key: None };
-        if dice.permille(500) {
-            self.world.memory.add_booking(&doctor(SHARED_DOCTOR), booking, DateSpelling::PLAIN);
-        } else {
-            self.world.memory.remove_booking(&doctor(SHARED_DOCTOR), &booking);
-        }
-    }
-
-    /// A process that stands still, perhaps for longer than anybody waits, while another one takes over.
-    async fn pause(&self, node: &Node, taken_over: bool) {
-        if !node.line.is_open() {
-            return;
-        }
-        self.world.count(Fault::Pause);
-        node.line.set(LineState::Frozen);
-        let length = self.nemesis.millis(10, *self.nemesis.pick(&[300, 4_000, 15_000]));
-        if taken_over {
-            self.world.count(Fault::Takeover);
-            futures::future::join(sleep(length), self.start_node()).await;
-        } else {
-            sleep(length).await;
-        }
-        node.line.set(LineState::Open);
-    }
-
-    async fn client(self: Rc<Self>) {
-        let dice = self.dice.clone();
-        while let Some(left) = self.left.get().checked_sub(1) {
-            self.left.set(left);
-            let request = self.request();
-            let mut told = self.call(&request).await;
-            // Whoever does not know, or was told to come again, does so, most of the time.
-            for _ in 0..3 {
-                let again = matches!(told, Told::Unknown | Told::NotDone) && dice.permille(600);
-                let repeated = told == Told::Done && dice.permille(60);
-                if !again && !repeated {
-                    break;
-                }
-                sleep(dice.millis(0, 300)).await;
-                told = self.call(&request).await;
-            }
-            // What was not done is not counted, within bounds.
-            if told == Told::NotDone && self.calls.borrow().len() < 5 * self.commands {
-                self.left.set(self.left.get() + 1);
-            }
-            // Nobody hammers a node that says that it cannot.
-            let pause = if told == Told::NotDone { 400 } else { *dice.pick(&[1, 20, 200]) };
-            sleep(dice.millis(0, pause)).await;
-        }
-    }
-
-    fn request(&self) -> Request {
-        let dice = &self.dice;
-        let (place, user) = (self.place(), dice.below(USERS));
-        match dice.below(100) {
-            0..50 => {
-                let key = dice.permille(400).then(|| self.keys.replace(self.keys.get() + 1));
-                Request::Book { place, user, key }
-            }
-            50..66 => Request::Cancel { place, user },
-            66..71 => {
-                let offered = SLOTS.iter().map(|_| dice.permille(930)).collect();
-                Request::SetSlots { doctor: place.doctor, weekday: weekday_of(place.date), offered }
-            }
-            71..74 => {
-                let (doctor, weekday) = (place.doctor, weekday_of(place.date));
-                Request::UpdateSlot { doctor, weekday, slot: place.slot, available: dice.permille(800) }
-            }
-            _ => Request::Look { doctor: place.doctor, date: place.date },
-        }
-    }
-
-    /// Asks a node, most often the one that started last, and writes down what came of it.
-    async fn call(&self, request: &Request) -> Told {
-        let node = {
-            let nodes = self.nodes.borrow();
-            let back = if !self.over.get() && self.dice.permille(100) { self.dice.below(3) } else { 0 };
-            Rc::clone(&nodes[nodes.len() - 1 - back.min(nodes.len() - 1)])
-        };
-        if node.line.is_dead() {
-            // Nobody listens: the client notices at once, and that was no call.
-            sleep(Duration::from_millis(100)).await;
-            return Told::NotDone;
-        }
-        let most = *self.dice.pick(&[1_500, 20_000, 20_000]);
-        let patience = if self.over.get() { Duration::from_secs(30) } else { self.dice.millis(500, most) };
-        let asked = self.world.next();
-        self.world.note(format_args!("client: #{asked} {request:?} to node {}", node.number));
-        let decided = Cell::new(Instant::now());
-        let answer = async {
-            node.line.pass().await;
-            let told = self.ask(&node.directory, request).await;
-            decided.set(Instant::now());
-            node.line.pass().await;
-            told
-        };
-        let told = timeout(patience, answer).await.unwrap_or_else(|_| {
-            self.world.count(Fault::ClientGaveUp);
-            Told::Unknown
-        });
-        let answered = self.world.next();
-        self.world.note(format_args!("client: #{asked} is told {told:?}"));
-        let decided = decided.get();
-        let call = Call { node: node.number, request: request.clone(), told, asked, answered, decided };
-        let told = call.told.clone();
-        self.calls.borrow_mut().push(call);
-        told
-    }
-
-    async fn ask(&self, directory: &Directory, request: &Request) -> Told {
-        let (of, command) = match request {
-            Request::Book { place, user: by, key } => {
-                let key = key.map(|key| IdempotencyKey::parse(&format!("k{key}")).unwrap());
-                let (date, start) = (date(place.date), slot(place.slot));
-                (place.doctor, Command::Book { user: user(*by), date, start, key })
-            }
-            Request::Cancel { place, user: by } => {
-                let (date, start) = (date(place.date), slot(place.slot));
-                (place.doctor, Command::Cancel { user: user(*by), date, start })
-            }
-            Request::SetSlots { doctor, weekday, offered } => {
-                let offered =
-                    offered.iter().enumerate().filter(|(_, is)| **is).map(|(n, _)| slot(n)).collect();
-                (*doctor, Command::SetSlots { weekday: chrono::Datelike::weekday(&date(*weekday)), offered })
-            }
-            Request::UpdateSlot { doctor, weekday, slot: n, available } => {
-                let (weekday, span) = (chrono::Datelike::weekday(&date(*weekday)), slot(*n).span());
-                (*doctor, Command::UpdateSlot { weekday, span, available: *available })
-            }
-            Request::Look { doctor: of, date: on } => return self.look(directory, *of, *on).await,
-        };
-        match directory.ask(&doctor(of), command).await {
-            Ok(_) => Told::Done,
-            Err(error) => Told::of(error),
-        }
-    }
-
-    async fn look(&self, directory: &Directory, of: usize, on: usize) -> Told {
-        match directory.view(&doctor(of), date(on)).await {
-            Ok(view) => {
-                // Midnight, so that no slot has begun: what has begun is the handler's affair.
-                let early = self.origin - TimeDelta::hours(10);
-                let clinic = Clinic::new(chrono_tz::Tz::Asia__Kolkata);
-                let shown: Vec<_> = view.slots(clinic, date(on), early).collect();
-                let seats = |n| shown.iter().find(|seen| seen.start == slot(n)).map(|seen| seen.booked);
-                Told::Seen((0..SLOTS.len()).map(seats).collect())
-            }
-            Err(error) => Told::of(error),
-        }
     }
 }
 
@@ -480,13 +265,8 @@ impl Session {
 fn stored(world: &World) -> BTreeMap<Place, Vec<usize>> {
     let mut places: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
     for (of, booking) in world.memory.bookings() {
-        let number = |found: Option<usize>| found.expect("a row that nobody asked for");
-        let place = Place {
-            doctor: number((0..DOCTORS).find(|n| doctor(*n) == of)),
-            date: number((0..DATES.len()).find(|n| date(*n) == booking.date)),
-            slot: number((0..SLOTS.len()).find(|n| slot(*n) == booking.start)),
-        };
-        places.entry(place).or_default().push(number((0..USERS).find(|n| user(*n) == booking.user)));
+        let (place, user) = seat_of(&of, &booking);
+        places.entry(place).or_default().push(user);
     }
     places.values_mut().for_each(|users| users.sort_unstable());
     places

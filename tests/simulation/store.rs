@@ -6,96 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use chrono::{NaiveDate, Weekday};
-use engine::calendar::{Event, ScheduleRow};
+use engine::calendar::{Booking, DateSpelling, Event, ScheduleRow};
 use engine::limits::TAKEOVER_SETTLE;
-use engine::shard::{FencingEpoch, RangeId};
-use engine::store::{
-    Batch, BatchEvent, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, Fences, LoadError,
-    Reason, Reasons, StoredSeat,
-};
+use engine::shard::RangeId;
+use engine::store::{Batch, BatchEvent, BookingStore, CommitError, DateRows, StoredSeat};
 use engine::{DoctorId, MemoryStore, RequestToken};
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
+use crate::cast::{SHARED_DOCTOR, doctor};
 use crate::dice::Dice;
+use crate::faults::{Fault, Weather};
 
 /// The longest that a query may miss a transaction which the store has accepted: the design's one assumption.
 const LAG_MAX: Duration = Duration::from_millis(200);
 const _: () = assert!(LAG_MAX.as_millis() < TAKEOVER_SETTLE.as_millis());
-
-/// What can go wrong between a node and the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fault {
-    Throttled,
-    /// Everything is throttled for a while.
-    ThrottledForLong,
-    /// Every answer is lost for a while, and some requests land late.
-    LostForLong,
-    Conflict,
-    LostBefore,
-    LostAfter,
-    LandsLate,
-    Silence,
-    ReadFailed,
-    ReadLags,
-    SlowAnswer,
-    ClaimRefused,
-    ClaimLostBefore,
-    ClaimLostAfter,
-    Crash,
-    Takeover,
-    Pause,
-    GracefulStop,
-    Passivation,
-    /// The old platform writes a row beside us.
-    ForeignWrite,
-    ClientGaveUp,
-    ClockSkew,
-}
-
-/// How often things go wrong, of a thousand requests.
-#[derive(Debug, Clone, Copy)]
-pub struct Weather {
-    pub throttled: usize,
-    pub conflict: usize,
-    pub lost: usize,
-    pub silence: usize,
-    pub read_failed: usize,
-    pub lag: usize,
-    pub slow: usize,
-    pub claim: usize,
-}
-
-/// Kinds of faults that can be left out to see which of them a failure needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    Store,
-    Nemesis,
-}
-
-pub const FAMILIES: [Family; 2] = [Family::Store, Family::Nemesis];
-
-impl Weather {
-    pub const CALM: Self =
-        Self { throttled: 0, conflict: 0, lost: 0, silence: 0, read_failed: 0, lag: 0, slow: 0, claim: 0 };
-
-    pub fn draw(dice: &Dice) -> Self {
-        let level = *dice.pick(&[0, 1, 3, 6, 10]);
-        let some = |most: usize| level * dice.below(most + 1);
-        Self {
-            throttled: some(20),
-            conflict: some(40),
-            lost: some(25),
-            silence: some(4),
-            read_failed: some(15),
-            lag: some(60),
-            slow: some(30),
-            claim: some(25),
-        }
-    }
-}
 
 /// Something that the store has accepted, in the order in which it did.
 #[derive(Debug, Clone)]
@@ -118,6 +42,8 @@ struct Unseen {
 struct Inner {
     accepted: Vec<Accepted>,
     tokens: HashSet<RequestToken>,
+    /// Requests of which an attempt was lost while all were.
+    lost: HashSet<RequestToken>,
     unseen: Vec<Unseen>,
     counts: BTreeMap<Fault, u64>,
     trace: Option<Vec<String>>,
@@ -133,27 +59,7 @@ struct Inner {
 pub struct World {
     pub memory: MemoryStore,
     inner: Arc<Mutex<Inner>>,
-    dice: Dice,
-}
-
-/// How a node reaches the store and its clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LineState {
-    Open,
-    /// Nothing moves until it is open again: the process is paused, or cut off.
-    Frozen,
-    /// The process has died.
-    Dead,
-}
-
-/// One node's way to the store.
-#[derive(Clone)]
-pub struct Line {
-    world: World,
-    state: Arc<Mutex<LineState>>,
-    /// Wakes in the order in which they came; `watch` draws lots.
-    changed: Arc<Notify>,
-    name: usize,
+    pub dice: Dice,
 }
 
 impl World {
@@ -161,6 +67,7 @@ impl World {
         let inner = Inner {
             accepted: Vec::new(),
             tokens: HashSet::new(),
+            lost: HashSet::new(),
             unseen: Vec::new(),
             counts: BTreeMap::new(),
             trace: traced.then(Vec::new),
@@ -171,15 +78,6 @@ impl World {
             order: 0,
         };
         Self { memory: MemoryStore::new(), inner: Arc::new(Mutex::new(inner)), dice }
-    }
-
-    pub fn line(&self, name: usize) -> Line {
-        Line {
-            world: self.clone(),
-            state: Arc::new(Mutex::new(LineState::Open)),
-            changed: Arc::default(),
-            name,
-        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -236,20 +134,44 @@ impl World {
         self.inner().lost_until = Instant::now() + length;
     }
 
-    fn is_losing(&self) -> bool {
-        Instant::now() < self.inner().lost_until
+    /// Until when every answer is lost, if it is.
+    pub fn lost_until(&self) -> Option<Instant> {
+        let until = self.inner().lost_until;
+        (Instant::now() < until).then_some(until)
     }
 
-    fn is_throttled(&self) -> bool {
+    /// Whether no attempt of this request was lost before while all were.
+    pub fn is_first_lost(&self, batch: &Batch) -> bool {
+        self.inner().lost.insert(batch.token)
+    }
+
+    /// The old platform takes a seat that the batch asks for.
+    pub fn hold_a_seat(&self, batch: &Batch) -> Option<Booking> {
+        let booked = batch.events.iter().find_map(|event| match &event.event {
+            Event::Booked(booking) if event.doctor == doctor(SHARED_DOCTOR) => Some(booking),
+            Event::Booked(_) | Event::Cancelled { .. } | Event::ScheduleSet { .. } => None,
+        })?;
+        self.count(Fault::ForeignWrite);
+        let booking = Booking { key: None, ..booked.clone() };
+        self.memory.add_booking(&doctor(SHARED_DOCTOR), booking.clone(), DateSpelling::PLAIN);
+        Some(booking)
+    }
+
+    pub fn claimed(&self, node: usize, range: RangeId) {
+        let at = Instant::now();
+        self.inner().accepted.push(Accepted::Claimed { at, node, range });
+    }
+
+    pub fn is_throttled(&self) -> bool {
         Instant::now() < self.inner().throttled_until
     }
 
-    fn weather(&self) -> Weather {
+    pub fn weather(&self) -> Weather {
         self.inner().weather
     }
 
     /// Applies a request for the first time, or recognises it. Gives the time from which queries show all of it.
-    async fn apply(&self, node: usize, batch: &Batch) -> (Result<(), CommitError>, Instant) {
+    pub async fn apply(&self, node: usize, batch: &Batch) -> (Result<(), CommitError>, Instant) {
         let before: Vec<Vec<ScheduleRow>> = {
             let mut before = Vec::new();
             for event in &batch.events {
@@ -290,7 +212,7 @@ impl World {
     }
 
     /// A date as a query shows it now.
-    async fn date_rows(&self, doctor: &DoctorId, date: NaiveDate) -> DateRows {
+    pub async fn date_rows(&self, doctor: &DoctorId, date: NaiveDate) -> DateRows {
         let mut rows = self.memory.load_date(doctor, date).await.unwrap();
         let now = Instant::now();
         let mut inner = self.inner();
@@ -313,7 +235,7 @@ impl World {
         rows
     }
 
-    async fn weekday_rows(&self, doctor: &DoctorId, weekday: Weekday) -> Vec<ScheduleRow> {
+    pub async fn weekday_rows(&self, doctor: &DoctorId, weekday: Weekday) -> Vec<ScheduleRow> {
         let mut rows = self.memory.load_weekday(doctor, weekday).await.unwrap();
         let now = Instant::now();
         for unseen in self.inner().unseen.iter().rev().filter(|unseen| unseen.until > now) {
@@ -325,167 +247,5 @@ impl World {
             }
         }
         rows
-    }
-}
-
-impl Line {
-    pub fn set(&self, state: LineState) {
-        self.world.note(format_args!("node {}: line {state:?}", self.name));
-        *self.state.lock().unwrap() = state;
-        self.changed.notify_waiters();
-    }
-
-    pub fn is_open(&self) -> bool {
-        *self.state.lock().unwrap() == LineState::Open
-    }
-
-    pub fn is_dead(&self) -> bool {
-        *self.state.lock().unwrap() == LineState::Dead
-    }
-
-    /// Goes on when the line is open; never, once the process has died.
-    pub async fn pass(&self) {
-        while !self.is_open() {
-            self.changed.notified().await;
-        }
-    }
-
-    /// The way of a request to the store, or of its answer back.
-    async fn way(&self) {
-        let slow = self.world.dice.permille(self.world.weather().slow);
-        if slow {
-            self.world.count(Fault::SlowAnswer);
-        }
-        sleep(if slow { self.world.dice.millis(50, 4_000) } else { self.world.dice.millis(1, 15) }).await;
-        self.pass().await;
-    }
-
-    fn draw(&self, permille: usize, fault: Fault) -> bool {
-        let hit = self.world.dice.permille(permille);
-        if hit {
-            self.world.count(fault);
-        }
-        hit
-    }
-
-    async fn read<T>(&self, read: impl Future<Output = T>) -> Result<T, LoadError> {
-        self.way().await;
-        if self.draw(self.world.weather().read_failed, Fault::ReadFailed) {
-            return Err(LoadError::Unavailable("the simulation lost it".to_owned()));
-        }
-        let rows = read.await;
-        self.way().await;
-        Ok(rows)
-    }
-
-    async fn commit(self, batch: Batch) -> Result<(), CommitError> {
-        let weather = self.world.weather();
-        let lost = || Err(CommitError::Unknown("the simulation lost it".to_owned()));
-        self.way().await;
-        if self.world.is_throttled() || self.draw(weather.throttled, Fault::Throttled) {
-            return Err(CommitError::Aborted("the simulation throttles".to_owned()));
-        }
-        if self.draw(weather.conflict, Fault::Conflict) {
-            return Err(CommitError::Cancelled(self.conflict(&batch)));
-        }
-        if self.draw(weather.silence, Fault::Silence) {
-            return std::future::pending().await;
-        }
-        let losing = self.world.is_losing();
-        if self.draw(if losing { 500 } else { weather.lost }, Fault::LostBefore) {
-            return lost();
-        }
-        if losing || self.draw(weather.lost, Fault::LandsLate) {
-            let delay = self.world.dice.millis(1, *self.world.dice.pick(&[100, 2_000, 20_000]));
-            let world = self.world.clone();
-            let name = self.name;
-            actix::spawn(async move {
-                sleep(delay).await;
-                let _ = world.apply(name, &batch).await;
-            });
-            return lost();
-        }
-        let (answer, seen_from) = self.world.apply(self.name, &batch).await;
-        if self.draw(weather.lost, Fault::LostAfter) {
-            return lost();
-        }
-        sleep_until(seen_from).await;
-        self.way().await;
-        answer
-    }
-
-    /// One or a few actions of a batch stand in somebody's way.
-    fn conflict(&self, batch: &Batch) -> Reasons {
-        let mut checks = vec![Reason::Innocent; batch.checks.len()];
-        let mut events = vec![Reason::Innocent; batch.events.len()];
-        for _ in 0..=self.world.dice.below(2) {
-            let at = self.world.dice.below(checks.len() + events.len());
-            match at.checked_sub(checks.len()) {
-                Some(event) => events[event] = Reason::Transient,
-                None => checks[at] = Reason::Transient,
-            }
-        }
-        Reasons { checks, events }
-    }
-
-    async fn claim(self, claim: Claim) -> Result<FencingEpoch, ClaimError> {
-        let weather = self.world.weather();
-        self.way().await;
-        if self.draw(weather.claim, Fault::ClaimRefused) {
-            return Err(ClaimError::Aborted("the simulation refuses".to_owned()));
-        }
-        if self.draw(weather.claim, Fault::ClaimLostBefore) {
-            return Err(ClaimError::Unknown("the simulation lost it".to_owned()));
-        }
-        let answer = self.world.memory.claim(&claim).await;
-        if answer.is_ok() {
-            let at = Instant::now();
-            self.world.inner().accepted.push(Accepted::Claimed { at, node: self.name, range: claim.range });
-        }
-        if self.draw(weather.claim, Fault::ClaimLostAfter) {
-            return Err(ClaimError::Unknown("the simulation lost it".to_owned()));
-        }
-        self.way().await;
-        answer
-    }
-}
-
-impl BookingStore for Line {
-    fn doctor_exists(&self, doctor: &DoctorId) -> BoxFuture<'static, Result<bool, LoadError>> {
-        let (this, doctor) = (self.clone(), doctor.clone());
-        async move { this.read(this.world.memory.doctor_exists(&doctor)).await? }.boxed()
-    }
-
-    fn load_date(
-        &self,
-        doctor: &DoctorId,
-        date: NaiveDate,
-    ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
-        let (this, doctor) = (self.clone(), doctor.clone());
-        async move { this.read(this.world.date_rows(&doctor, date)).await }.boxed()
-    }
-
-    fn load_weekday(
-        &self,
-        doctor: &DoctorId,
-        weekday: Weekday,
-    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, LoadError>> {
-        let (this, doctor) = (self.clone(), doctor.clone());
-        async move { this.read(this.world.weekday_rows(&doctor, weekday)).await }.boxed()
-    }
-
-    fn commit(&self, batch: &Batch) -> BoxFuture<'static, Result<(), CommitError>> {
-        Self::commit(self.clone(), batch.clone()).boxed()
-    }
-}
-
-impl Fences for Line {
-    fn read(&self) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
-        let this = self.clone();
-        async move { Self::read(&this, this.world.memory.read()).await? }.boxed()
-    }
-
-    fn claim(&self, claim: &Claim) -> BoxFuture<'static, Result<FencingEpoch, ClaimError>> {
-        Self::claim(self.clone(), claim.clone()).boxed()
     }
 }

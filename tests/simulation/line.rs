@@ -1,0 +1,230 @@
+//! One node's way to the store: everything on it may be slow, lost, late, or refused.
+
+use std::sync::{Arc, Mutex};
+
+use chrono::{NaiveDate, Weekday};
+use engine::DoctorId;
+use engine::calendar::ScheduleRow;
+use engine::shard::FencingEpoch;
+use engine::store::{
+    Batch, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, Fences, LoadError, Reason, Reasons,
+};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::cast::{SHARED_DOCTOR, doctor};
+use crate::faults::Fault;
+use crate::store::World;
+
+/// How a node reaches the store and its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineState {
+    Open,
+    /// Nothing moves until it is open again: the process is paused, or cut off.
+    Frozen,
+    /// The process has died.
+    Dead,
+}
+
+/// One node's way to the store.
+#[derive(Clone)]
+pub struct Line {
+    world: World,
+    state: Arc<Mutex<LineState>>,
+    /// Wakes in the order in which they came; `watch` draws lots.
+    changed: Arc<Notify>,
+    name: usize,
+}
+
+impl Line {
+    pub fn new(world: World, name: usize) -> Self {
+        Self { world, state: Arc::new(Mutex::new(LineState::Open)), changed: Arc::default(), name }
+    }
+
+    pub fn set(&self, state: LineState) {
+        self.world.note(format_args!("node {}: line {state:?}", self.name));
+        *self.state.lock().unwrap() = state;
+        self.changed.notify_waiters();
+    }
+
+    pub fn is_open(&self) -> bool {
+        *self.state.lock().unwrap() == LineState::Open
+    }
+
+    pub fn is_dead(&self) -> bool {
+        *self.state.lock().unwrap() == LineState::Dead
+    }
+
+    /// Goes on when the line is open; never, once the process has died.
+    pub async fn pass(&self) {
+        while !self.is_open() {
+            self.changed.notified().await;
+        }
+    }
+
+    /// The way of a request to the store, or of its answer back.
+    async fn way(&self) {
+        let slow = self.world.dice.permille(self.world.weather().slow);
+        if slow {
+            self.world.count(Fault::SlowAnswer);
+        }
+        sleep(if slow { self.world.dice.millis(50, 4_000) } else { self.world.dice.millis(1, 15) }).await;
+        self.pass().await;
+    }
+
+    fn draw(&self, permille: usize, fault: Fault) -> bool {
+        let hit = self.world.dice.permille(permille);
+        if hit {
+            self.world.count(fault);
+        }
+        hit
+    }
+
+    async fn read<T>(&self, read: impl Future<Output = T>) -> Result<T, LoadError> {
+        self.way().await;
+        if self.draw(self.world.weather().read_failed, Fault::ReadFailed) {
+            return Err(LoadError::Unavailable("the simulation lost it".to_owned()));
+        }
+        let rows = read.await;
+        self.way().await;
+        Ok(rows)
+    }
+
+    async fn commit(self, batch: Batch) -> Result<(), CommitError> {
+        let weather = self.world.weather();
+        let lost = || Err(CommitError::Unknown("the simulation lost it".to_owned()));
+        self.way().await;
+        if self.world.is_throttled() || self.draw(weather.throttled, Fault::Throttled) {
+            return Err(CommitError::Aborted("the simulation throttles".to_owned()));
+        }
+        if self.draw(weather.conflict, Fault::Conflict) {
+            return Err(CommitError::Cancelled(self.conflict(&batch)));
+        }
+        if self.draw(weather.silence, Fault::Silence) {
+            return std::future::pending().await;
+        }
+        if let Some(end) = self.world.lost_until() {
+            self.lose_until(end, batch);
+            return lost();
+        }
+        if self.draw(weather.lost, Fault::LostBefore) {
+            return lost();
+        }
+        if self.world.dice.permille(weather.lost) {
+            let delay = self.world.dice.millis(1, *self.world.dice.pick(&[100, 2_000, 20_000]));
+            self.land_late(batch, Instant::now() + delay);
+            return lost();
+        }
+        let (answer, seen_from) = self.world.apply(self.name, &batch).await;
+        if self.draw(weather.lost, Fault::LostAfter) {
+            return lost();
+        }
+        sleep_until(seen_from).await;
+        self.way().await;
+        answer
+    }
+
+    /// While all answers are lost, all attempts of one request share its fate: it lands at once, when its sender has
+    /// long given up, or never.
+    fn lose_until(&self, end: Instant, batch: Batch) {
+        self.world.count(Fault::LostBefore);
+        let dice = &self.world.dice;
+        if self.world.is_first_lost(&batch) {
+            match dice.below(10) {
+                0..3 => {}
+                3..5 => self.land_late(batch, Instant::now() + dice.millis(1, 500)),
+                _ => self.land_late(batch, end + dice.millis(0, 8_000)),
+            }
+        }
+    }
+
+    /// The request is applied later, if it still can be. Until then the old platform may hold a seat that it asks for.
+    fn land_late(&self, batch: Batch, at: Instant) {
+        self.world.count(Fault::LandsLate);
+        let held = self.world.dice.permille(500).then(|| self.world.hold_a_seat(&batch)).flatten();
+        let (world, name) = (self.world.clone(), self.name);
+        actix::spawn(async move {
+            sleep_until(at).await;
+            if let Some(booking) = held {
+                world.memory.remove_booking(&doctor(SHARED_DOCTOR), &booking);
+            }
+            let _ = world.apply(name, &batch).await;
+        });
+    }
+
+    /// One or a few actions of a batch stand in somebody's way.
+    fn conflict(&self, batch: &Batch) -> Reasons {
+        let mut checks = vec![Reason::Innocent; batch.checks.len()];
+        let mut events = vec![Reason::Innocent; batch.events.len()];
+        for _ in 0..=self.world.dice.below(2) {
+            let at = self.world.dice.below(checks.len() + events.len());
+            match at.checked_sub(checks.len()) {
+                Some(event) => events[event] = Reason::Transient,
+                None => checks[at] = Reason::Transient,
+            }
+        }
+        Reasons { checks, events }
+    }
+
+    async fn claim(self, claim: Claim) -> Result<FencingEpoch, ClaimError> {
+        let weather = self.world.weather();
+        self.way().await;
+        if self.draw(weather.claim, Fault::ClaimRefused) {
+            return Err(ClaimError::Aborted("the simulation refuses".to_owned()));
+        }
+        if self.draw(weather.claim, Fault::ClaimLostBefore) {
+            return Err(ClaimError::Unknown("the simulation lost it".to_owned()));
+        }
+        let answer = self.world.memory.claim(&claim).await;
+        if answer.is_ok() {
+            self.world.claimed(self.name, claim.range);
+        }
+        if self.draw(weather.claim, Fault::ClaimLostAfter) {
+            return Err(ClaimError::Unknown("the simulation lost it".to_owned()));
+        }
+        self.way().await;
+        answer
+    }
+}
+
+impl BookingStore for Line {
+    fn doctor_exists(&self, doctor: &DoctorId) -> BoxFuture<'static, Result<bool, LoadError>> {
+        let (this, doctor) = (self.clone(), doctor.clone());
+        async move { this.read(this.world.memory.doctor_exists(&doctor)).await? }.boxed()
+    }
+
+    fn load_date(
+        &self,
+        doctor: &DoctorId,
+        date: NaiveDate,
+    ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
+        let (this, doctor) = (self.clone(), doctor.clone());
+        async move { this.read(this.world.date_rows(&doctor, date)).await }.boxed()
+    }
+
+    fn load_weekday(
+        &self,
+        doctor: &DoctorId,
+        weekday: Weekday,
+    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, LoadError>> {
+        let (this, doctor) = (self.clone(), doctor.clone());
+        async move { this.read(this.world.weekday_rows(&doctor, weekday)).await }.boxed()
+    }
+
+    fn commit(&self, batch: &Batch) -> BoxFuture<'static, Result<(), CommitError>> {
+        Self::commit(self.clone(), batch.clone()).boxed()
+    }
+}
+
+impl Fences for Line {
+    fn read(&self) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
+        let this = self.clone();
+        async move { Self::read(&this, this.world.memory.read()).await? }.boxed()
+    }
+
+    fn claim(&self, claim: &Claim) -> BoxFuture<'static, Result<FencingEpoch, ClaimError>> {
+        Self::claim(self.clone(), claim.clone()).boxed()
+    }
+}

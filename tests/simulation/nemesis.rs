@@ -1,0 +1,100 @@
+//! What befalls the nodes: crashes, pauses, take-overs, and another program that writes beside them.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::calendar::{Booking, DateSpelling};
+use tokio::time::{sleep, timeout};
+
+use crate::cast::{DATES, DOCTORS, SHARED_DOCTOR, SLOTS, USERS, date, doctor, slot, user};
+use crate::faults::Fault;
+use crate::line::LineState;
+use crate::session::{NODES_MAX, Node, Session};
+
+impl Session {
+    pub async fn disturb(self: Rc<Self>, quiet: bool) {
+        let dice = &self.nemesis;
+        let calm = quiet || dice.permille(150);
+        let restless = dice.permille(400);
+        while !self.over.get() {
+            let most = if restless { 250 } else { *dice.pick(&[200, 2_000, 6_000]) };
+            sleep(dice.millis(20, most)).await;
+            if calm {
+                continue;
+            }
+            let node = self.last_node();
+            let more = self.started.get() < NODES_MAX - 1;
+            match dice.below(10) {
+                0 if more => {
+                    self.world.count(Fault::Crash);
+                    node.line.set(LineState::Dead);
+                    sleep(dice.millis(0, 1_500)).await;
+                    self.start_node().await;
+                }
+                1 if more => {
+                    self.world.count(Fault::Takeover);
+                    self.start_node().await;
+                }
+                2 => self.pause(&node, more && dice.permille(600)).await,
+                3 if more => {
+                    self.world.count(Fault::GracefulStop);
+                    let engine = node.engine.take();
+                    let stop = async {
+                        if let Some(engine) = engine {
+                            let _ = timeout(Duration::from_secs(30), engine.stop()).await;
+                        }
+                    };
+                    if dice.permille(500) {
+                        stop.await;
+                        self.start_node().await;
+                    } else {
+                        futures::future::join(stop, self.start_node()).await;
+                    }
+                }
+                4 => self.world.throttle(dice.millis(100, 3_000)),
+                5 if dice.permille(400) => self.world.lose(dice.millis(500, 9_000)),
+                6 => self.write_as_another(),
+                _ => {
+                    for _ in 0..=dice.below(4) {
+                        self.world.count(Fault::Passivation);
+                        node.directory.passivate(&doctor(dice.skewed(DOCTORS)));
+                        sleep(dice.millis(0, 30)).await;
+                    }
+                }
+            }
+        }
+        for node in self.nodes.borrow().iter().filter(|node| !node.line.is_dead()) {
+            node.line.set(LineState::Open);
+        }
+    }
+
+    /// The old platform books or cancels without asking anybody.
+    fn write_as_another(&self) {
+        self.world.count(Fault::ForeignWrite);
+        let dice = &self.nemesis;
+        let (on, at) = (dice.below(DATES.len()), dice.skewed(SLOTS.len()));
+        let booking = Booking { user: user(dice.below(USERS)), date: date(on), start: slot(at), key: None };
+        if dice.permille(500) {
+            self.world.memory.add_booking(&doctor(SHARED_DOCTOR), booking, DateSpelling::PLAIN);
+        } else {
+            self.world.memory.remove_booking(&doctor(SHARED_DOCTOR), &booking);
+        }
+    }
+
+    /// A process that stands still, perhaps for longer than anybody waits, while another one takes over.
+    async fn pause(&self, node: &Node, taken_over: bool) {
+        if !node.line.is_open() {
+            return;
+        }
+        self.world.count(Fault::Pause);
+        node.line.set(LineState::Frozen);
+        let length = self.nemesis.millis(10, *self.nemesis.pick(&[300, 4_000, 15_000]));
+        if taken_over {
+            self.world.count(Fault::Takeover);
+            futures::future::join(sleep(length), self.start_node()).await;
+        } else {
+            sleep(length).await;
+        }
+        node.line.set(LineState::Open);
+    }
+}

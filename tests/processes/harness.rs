@@ -207,10 +207,9 @@ impl Node {
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM.
-    pub fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    /// Sends it a signal, such as `-TERM`.
+    pub fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([name, &self.pid()]).status().unwrap().success());
     }
 
     /// Waits for its end.

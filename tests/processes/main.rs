@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "a test may panic, and nobody links it")]
 
 mod harness;
+mod load;
 mod proxy;
 
 mod first_minute;

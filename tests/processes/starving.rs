@@ -1,19 +1,20 @@
-//! A process that is starved: of time, of disk, of file descriptors, of its store, of its clients' words. Afterwards
-//! what was acknowledged is there, and it serves.
+//! A process that is starved: of time, of disk, of file descriptors, of its store, of its clients' words. Patients book
+//! and cancel throughout; afterwards what they were told is what is stored, and it serves.
 
-use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use engine::limits::STORE_SILENT_MAX;
+use engine::{Clock, SystemClock};
 use futures::future::join_all;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::*;
+use crate::load::{Ledger, PATIENTS};
 use crate::proxy::Proxy;
-
-type Seats = Mutex<BTreeSet<(String, String)>>;
 
 /// Sets a limit of a running process, as `setrlimit` would from inside.
 fn limit(node: &Node, resource: &str) {
@@ -21,125 +22,103 @@ fn limit(node: &Node, resource: &str) {
     assert!(set.unwrap().success());
 }
 
-fn signal(node: &Node, name: &str) {
-    assert!(Command::new("kill").args([name, &node.pid()]).status().unwrap().success());
-}
-
-/// Books seats one after another until told to stop, or that something is wrong: that must be a retryable failure.
-async fn book_until(stop: &AtomicBool, node: &Node, doctor: &str, name: &str, acknowledged: &Seats) {
-    for turn in 0..14 * 48 {
-        let (date, slot) = (date_in(1 + turn / 48), turn % 48);
-        let start = format!("{:02}:{:02}", slot / 2, slot % 2 * 30);
-        let user = format!("{name}@example.com");
-        if stop.load(Ordering::Relaxed) {
-            return;
-        }
-        match node.book(doctor, &user, &date, &start).await {
-            (200, _) => _ = acknowledged.lock().unwrap().insert(keys(doctor, &user, &date, &start)),
-            // Five were faster.
-            (409, _) => {}
-            (0 | 503, _) => return,
-            (status, answer) => panic!("{status} {answer}"),
-        }
-    }
-}
-
-/// Runs bookings of a few users while something happens, and gives what they were told.
-async fn meanwhile(
-    node: &Node,
-    doctor: &str,
-    round: &str,
-    happens: impl Future<Output = ()>,
-) -> BTreeSet<(String, String)> {
-    let (stop, acknowledged) = (AtomicBool::new(false), Seats::default());
-    let clients = join_all((0..8).map(|n| {
-        let (stop, acknowledged) = (&stop, &acknowledged);
-        async move { book_until(stop, node, doctor, &format!("{round}{n}"), acknowledged).await }
-    }));
-    let over = async {
-        happens.await;
-        stop.store(true, Ordering::Relaxed);
-    };
-    futures::join!(clients, over);
-    acknowledged.into_inner().unwrap()
-}
-
-/// Asks for one seat again and again until it is granted: it serves.
-async fn serves(node: &Node, doctor: &str, user: &str) -> (String, String) {
-    let date = date_in(15);
-    while node.book(doctor, user, &date, "10:00").await.0 != 200 {
-        tokio::task::yield_now().await;
-    }
-    keys(doctor, user, &date, "10:00")
-}
-
-async fn assert_stored(store: &Store, acknowledged: &BTreeSet<(String, String)>) {
-    let stored = store.bookings().await;
-    assert_no_slot_above_five(&stored);
-    let lost: Vec<_> = acknowledged.difference(&stored).collect();
-    assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_stood_still_while_another_took_over_writes_nothing_more() {
     let store = Store::in_memory().await;
     let sleeper = Node::start(&Data::At(store.endpoint()));
-    let doctor = sleeper.doctor("asha").await;
-    let mut acknowledged = BTreeSet::new();
-    let stopped = async {
-        acknowledged.insert(serves(&sleeper, &doctor, "first@example.com").await);
-        signal(&sleeper, "-STOP");
-        // It stands still with requests on their way, and wakes when its doctors are somebody else's.
-        let endpoint = store.endpoint();
-        let heir = tokio::task::spawn_blocking(move || Node::start(&Data::At(endpoint))).await.unwrap();
-        acknowledged.insert(serves(&heir, &doctor, "second@example.com").await);
-        signal(&sleeper, "-CONT");
-        heir
+    let doctors = [sleeper.doctor("asha").await];
+    let (ledger, date) = (Ledger::default(), date_in(15));
+    let seen = async |node: &Node| {
+        let body = json!({"doctor_id": doctors[0], "date": date});
+        let (status, answer) = node.post("/doctorBookings/available", None, &body).await;
+        let slots = answer["slots"].as_array().into_iter().flatten();
+        (status, slots.filter_map(|slot| slot["booked"].as_u64()).sum::<u64>())
     };
-    let told = Seats::default();
-    let early = (0..8).map(|n| {
-        let (sleeper, doctor, told) = (&sleeper, &doctor, &told);
-        async move {
-            let user = format!("early{n}@example.com");
-            for slot in 0..48 {
-                let start = format!("{:02}:{:02}", slot / 2, slot % 2 * 30);
-                if sleeper.book(doctor, &user, &date_in(2), &start).await.0 == 200 {
-                    told.lock().unwrap().insert(keys(doctor, &user, &date_in(2), &start));
+    let heir = ledger
+        .during(&sleeper, &doctors, "early", async {
+            ledger.goes_on(100).await;
+            assert!(ledger.books(&sleeper, &doctors[0], "a@example.com", &date, "10:00").await);
+            assert_eq!(seen(&sleeper).await, (200, 1));
+            sleeper.signal("-STOP");
+            let stopped = SystemClock.now();
+            let before = ledger.answers();
+            // It stands still with requests on their way, and wakes when its doctors are somebody else's.
+            let endpoint = store.endpoint();
+            let heir = tokio::task::spawn_blocking(move || Node::start(&Data::At(endpoint))).await.unwrap();
+            let awoken = async {
+                assert!(ledger.books(&heir, &doctors[0], "b@example.com", &date, "10:00").await);
+                // Until what the sleeper knows of its store is too old to answer from.
+                while SystemClock.now() - stopped < chrono::Duration::from_std(STORE_SILENT_MAX).unwrap() {
+                    ledger.goes_on(20).await;
                 }
-            }
-        }
-    });
-    let (heir, _) = futures::join!(stopped, join_all(early));
+                let late = async {
+                    let (status, booked) = seen(&sleeper).await;
+                    assert!(status != 200 || booked == 2, "it tells what was true when it fell asleep");
+                };
+                let wake = async {
+                    sleeper.signal("-CONT");
+                    while sleeper.get("/healthz").await.0 != 0 {
+                        ledger.goes_on(1).await;
+                    }
+                };
+                futures::join!(late, wake);
+            };
+            Box::pin(ledger.during(&heir, &doctors, "late", awoken)).await;
+            assert!(ledger.answers().bad() > before.bad(), "nothing was on its way");
+            heir
+        })
+        .await;
     let (status, log) = sleeper.ended().await;
     assert_eq!(status.code(), Some(3), "{log}");
-    acknowledged.extend(told.into_inner().unwrap());
-    acknowledged.insert(serves(&heir, &doctor, "third@example.com").await);
-    assert_stored(&store, &acknowledged).await;
+    ledger.during(&heir, &doctors, "last", ledger.goes_on(100)).await;
+    drop(heir);
+    ledger.assert_kept(&store).await;
+}
+
+/// Fills the disk under load, and frees it again.
+async fn fill(path: &Path, node: Node, full: impl Fn(&Node, bool)) {
+    let doctors = [node.doctor("asha").await];
+    let ledger = Ledger::default();
+    ledger
+        .during(&node, &doctors, "u", async {
+            ledger.goes_on(200).await;
+            full(&node, true);
+            ledger.suffers(PATIENTS).await;
+            full(&node, false);
+            ledger.goes_on(200).await;
+        })
+        .await;
+    drop(node);
+    ledger.assert_kept(&Store::left_in(path).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_costs_no_acknowledged_booking_and_is_got_over() {
-    let (_folder, path) = folder();
-    // A write past the limit is to fail, as on a full disk, and not to kill.
-    let node = Node::start_after(&Data::Folder(&path), "trap '' XFSZ");
-    let doctor = node.doctor("asha").await;
-    let mut acknowledged = meanwhile(&node, &doctor, "before", async {
-        serves(&node, &doctor, "a@example.com").await;
+    let (folder, path) = folder();
+    let library = folder.path().join("disk_full.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/processes/disk_full.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", source, "-ldl", "-o"]).arg(&library);
+    assert!(compiler.status().unwrap().success());
+    let mark = folder.path().join("full");
+    let environment = [("LD_PRELOAD", &library), ("KOKORO_DISK_FULL", &mark)];
+    let environment = environment.map(|(name, path)| (name, path.to_str().unwrap()));
+    let node = Node::start_with(&Data::Folder(&path), &environment);
+    fill(&path, node, |_, full| {
+        if full { std::fs::write(&mark, "").unwrap() } else { std::fs::remove_file(&mark).unwrap() }
     })
     .await;
-    limit(&node, "--fsize=4096:unlimited");
-    acknowledged.extend(
-        meanwhile(&node, &doctor, "full", async {
-            let (status, answer) = node.book(&doctor, "full@example.com", &date_in(3), "10:00").await;
-            assert_eq!(status, 503, "{answer}");
-            limit(&node, "--fsize=unlimited:unlimited");
-            serves(&node, &doctor, "b@example.com").await;
-        })
-        .await,
-    );
-    acknowledged.insert(serves(&node, &doctor, "c@example.com").await);
-    drop(node);
-    assert_stored(&Store::left_in(&path).await, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_may_not_grow_costs_no_acknowledged_booking_and_is_got_over() {
+    let (_folder, path) = folder();
+    // A write past the limit is to fail, and not to kill.
+    let node = Node::start_after(&Data::Folder(&path), "trap '' XFSZ");
+    fill(&path, node, |node, full| {
+        limit(node, if full { "--fsize=4096:unlimited" } else { "--fsize=unlimited:unlimited" });
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,86 +126,128 @@ async fn a_store_that_goes_away_and_comes_back_is_used_again() {
     let store = Store::in_memory().await;
     let proxy = Proxy::before(&store.endpoint()).await;
     let node = Node::start(&Data::At(proxy.endpoint.clone()));
-    let doctor = node.doctor("asha").await;
-    let mut acknowledged = meanwhile(&node, &doctor, "u", async {
-        serves(&node, &doctor, "a@example.com").await;
-        proxy.cut();
-        while node.get("/readyz").await.0 == 200 {
-            tokio::task::yield_now().await;
-        }
-        let (status, answer) = node.book(&doctor, "cut@example.com", &date_in(3), "10:00").await;
-        assert_eq!(status, 503, "{answer}");
-        proxy.mend();
-        while node.get("/readyz").await.0 != 200 {
-            tokio::task::yield_now().await;
-        }
-        serves(&node, &doctor, "b@example.com").await;
-    })
-    .await;
-    acknowledged.insert(serves(&node, &doctor, "c@example.com").await);
-    assert_stored(&store, &acknowledged).await;
+    let (doctors, ledger) = ([node.doctor("asha").await], Ledger::default());
+    ledger
+        .during(&node, &doctors, "u", async {
+            for _ in 0..2 {
+                ledger.goes_on(100).await;
+                proxy.cut();
+                while node.get("/readyz").await.0 == 200 {
+                    tokio::task::yield_now().await;
+                }
+                let told = ledger.answers();
+                ledger.suffers(PATIENTS).await;
+                assert_eq!(ledger.answers().booked, told.booked, "booked without a store");
+                proxy.mend();
+                while node.get("/readyz").await.0 != 200 {
+                    tokio::task::yield_now().await;
+                }
+                ledger.goes_on(100).await;
+            }
+        })
+        .await;
+    drop(node);
+    ledger.assert_kept(&store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_without_a_file_descriptor_left_serves_again_when_there_is_one() {
     let (_folder, path) = folder();
     let node = Node::start(&Data::Folder(&path));
-    let doctor = node.doctor("asha").await;
-    let acknowledged = meanwhile(&node, &doctor, "u", async {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", node.pid())).unwrap().count();
-        limit(&node, &format!("--nofile={}", open + 20));
-        let idle = join_all((0..200).map(|_| TcpStream::connect(node.address()))).await;
-        assert!(idle.iter().all(Result::is_ok));
-        drop(idle);
-        serves(&node, &doctor, "a@example.com").await;
-        while node.get_afresh("/healthz").await != Some(200) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    let (doctors, ledger) = ([node.doctor("asha").await], Ledger::default());
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", node.pid())).unwrap().count();
+    ledger
+        .during(&node, &doctors, "u", async {
+            ledger.goes_on(100).await;
+            let most = open() + 20;
+            limit(&node, &format!("--nofile={most}"));
+            let idle = join_all((0..200).map(|_| TcpStream::connect(node.address()))).await;
+            assert!(idle.iter().all(Result::is_ok));
+            // Until it has none left, and has said so.
+            while open() < most || !node.log.lock().unwrap().contains("Too many open files") {
+                tokio::task::yield_now().await;
+            }
+            let waits = node.get_afresh("/healthz");
+            tokio::pin!(waits);
+            // Those who are connected already are served meanwhile.
+            tokio::select! {
+                biased;
+                answer = &mut waits => panic!("a connection more was served: {answer:?}"),
+                () = ledger.goes_on(100) => {}
+            }
+            drop(idle);
+            assert_eq!(waits.await, Some(200));
+            ledger.goes_on(100).await;
+        })
+        .await;
     drop(node);
-    assert_stored(&Store::left_in(&path).await, &acknowledged).await;
+    ledger.assert_kept(&Store::left_in(&path).await).await;
+}
+
+/// A booking whose body is not sent to its end, and where that body begins.
+fn unfinished() -> (Vec<u8>, usize) {
+    let head = format!(
+        "POST /doctorBookings/book HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         authorization: Bearer {}\r\ncontent-length: 1000\r\n\r\n",
+        user_token("stalled@example.com")
+    );
+    (format!("{head}{{\"doctor_id\":{}", " ".repeat(900)).into_bytes(), head.len())
+}
+
+/// Sends the first part of it: to the middle of the head, or into the body.
+async fn begin(node: &Node, in_head: bool) -> (TcpStream, usize) {
+    let (request, head) = unfinished();
+    let mut stream = TcpStream::connect(node.address()).await.unwrap();
+    let sent = if in_head { 40 } else { head + 10 };
+    stream.write_all(&request[..sent]).await.unwrap();
+    (stream, sent)
+}
+
+/// Goes on with a byte a second until it is told something, or hung up on, and gives what it was told.
+async fn drip((mut stream, mut sent): (TcpStream, usize)) -> Vec<u8> {
+    let (request, mut answer) = (unfinished().0, Vec::new());
+    loop {
+        match tokio::time::timeout(Duration::from_secs(1), stream.read_buf(&mut answer)).await {
+            Ok(Ok(more)) if more > 0 => {}
+            Ok(_) => return answer,
+            Err(_) => {
+                let _ = stream.write_all(&request[sent..=sent]).await;
+                sent += 1;
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_stall_or_hang_up_in_the_middle_cost_the_others_nothing() {
+async fn clients_that_stall_or_drip_or_hang_up_in_the_middle_cost_the_others_nothing() {
     let (_folder, path) = folder();
     let node = Node::start(&Data::Folder(&path));
-    let doctor = node.doctor("asha").await;
-    let acknowledged = meanwhile(&node, &doctor, "u", async {
-        let head = format!(
-            "POST /doctorBookings/book HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
-             authorization: Bearer {}\r\ncontent-length: 1000\r\n\r\n{{\"doctor_id\":",
-            user_token("stalled@example.com")
-        );
-        let address = node.address();
-        let begin = |bytes: Vec<u8>| async move {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(&bytes).await.unwrap();
-            stream
-        };
-        // In the middle of a head, and of a body.
-        let mut stalled = join_all((0..300).map(|n| {
-            let length = if n % 2 == 0 { 40 } else { head.len() };
-            begin(head.as_bytes()[..length].to_vec())
-        }))
+    let (doctors, ledger) = ([node.doctor("asha").await], Ledger::default());
+    ledger
+        .during(&node, &doctors, "u", async {
+            let mut stalled = join_all((0..200).map(|n| begin(&node, n % 2 == 0))).await;
+            let dripping = join_all((0..200).map(async |n| drip(begin(&node, n % 2 == 0).await).await));
+            let others = async {
+                for n in 0..300 {
+                    drop(begin(&node, n % 3 == 0).await);
+                }
+                ledger.goes_on(200).await;
+            };
+            let (told, ()) = futures::join!(dripping, others);
+            // Each is told, or hung up on, in its time.
+            for (n, told) in told.into_iter().enumerate() {
+                let text = String::from_utf8_lossy(&told);
+                assert!(text.is_empty() || text.starts_with("HTTP/1.1 408"), "{n}: {text}");
+            }
+            for (stream, _) in &mut stalled {
+                let mut told = Vec::new();
+                let _ = stream.read_to_end(&mut told).await;
+                assert!(told.is_empty() || told.starts_with(b"HTTP/1.1 408"), "{told:?}");
+            }
+            ledger.goes_on(100).await;
+        })
         .await;
-        for _ in 0..300 {
-            drop(begin(head.as_bytes().to_vec()).await);
-        }
-        serves(&node, &doctor, "a@example.com").await;
-        // Each is told, or hung up on, in its time.
-        for stream in &mut stalled {
-            let mut answer = Vec::new();
-            let _ = stream.read_to_end(&mut answer).await;
-            assert!(
-                answer.is_empty() || answer.starts_with(b"HTTP/1.1 408"),
-                "{}",
-                String::from_utf8_lossy(&answer)
-            );
-        }
-    })
-    .await;
+    assert_eq!(ledger.answers().bad(), 0, "others paid for it");
     drop(node);
-    assert_stored(&Store::left_in(&path).await, &acknowledged).await;
+    ledger.assert_kept(&Store::left_in(&path).await).await;
 }

@@ -41,7 +41,7 @@ async fn a_process_that_is_told_to_stop_answers_what_it_began_and_loses_nothing(
         while answers.load(Ordering::Relaxed) < 300 {
             tokio::task::yield_now().await;
         }
-        node.terminate();
+        node.signal("-TERM");
     };
     let (seats, ()) = futures::join!(clients, stopper);
     let (status, log) = node.ended().await;

@@ -8,8 +8,10 @@ use chrono::Weekday;
 use chrono_tz::Tz;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engine::runtime::{Engine, Parts, Placement};
+use engine::shard::Ring;
 use engine::{
-    Clinic, Clock, Command, Directory, DoctorId, MemoryStore, SlotStart, SystemChance, SystemClock, UserId,
+    Clinic, Clock, Command, DoctorId, Membership, MemoryStore, Router, SlotStart, SystemChance, SystemClock,
+    UserId,
 };
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -30,6 +32,8 @@ async fn start(store: &MemoryStore) -> Engine {
         clock: Arc::new(SystemClock),
         chance: Arc::new(SystemChance),
         clinic: Clinic::new(Tz::Asia__Kolkata),
+        ring: Ring::default(),
+        membership: Membership::Solo,
         placement: Placement::threads(1, 1),
     })
     .await
@@ -37,7 +41,7 @@ async fn start(store: &MemoryStore) -> Engine {
 }
 
 /// One client books a seat and gives it back, over doctors of its own choice.
-async fn client(doctors: Directory, number: usize, rounds: u64) {
+async fn client(doctors: Router, number: usize, rounds: u64) {
     let user = UserId::parse(&format!("patient{number}@example.com")).expect("an address");
     let start = SlotStart::all().nth(number % 48).expect("a slot");
     let date = Clinic::new(Tz::Asia__Kolkata).today(SystemClock.now()) + chrono::Days::new(3);
@@ -62,10 +66,10 @@ fn book(c: &mut Criterion) {
             store.add_doctor(doctor(number));
             for weekday in WEEK {
                 let set = Command::SetSlots { weekday, offered: SlotStart::all().collect() };
-                engine.directory().ask(&doctor(number), set).await.expect("stored");
+                engine.router().ask(&doctor(number), set).await.expect("stored");
             }
         }
-        engine.directory()
+        engine.router()
     });
 
     let mut group = c.benchmark_group("book");

@@ -9,8 +9,11 @@ use chrono::{Days, NaiveDate, Weekday};
 use chrono_tz::Tz;
 use engine::calendar::{Booking, DateSpelling, ScheduleRow, SpellingSet};
 use engine::runtime::{Engine, Parts, Placement};
+use engine::shard::Ring;
 use engine::store::{Batch, BookingStore, CommitError, DateRows, LoadError, StoredSeat};
-use engine::{Clinic, Clock, DoctorId, MemoryStore, SlotStart, SystemChance, SystemClock, UserId};
+use engine::{
+    Clinic, Clock, DoctorId, Membership, MemoryStore, SlotStart, SystemChance, SystemClock, UserId,
+};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
@@ -83,12 +86,14 @@ fn main() {
             clock: Arc::new(SystemClock),
             chance: Arc::new(SystemChance),
             clinic: Clinic::new(Tz::Asia__Kolkata),
+            ring: Ring::default(),
+            membership: Membership::Solo,
             placement: Placement::threads(1, 1),
         })
         .await
         .expect("the memory store lets us");
         let today = Clinic::new(Tz::Asia__Kolkata).today(SystemClock.now());
-        let doctors = engine.directory();
+        let doctors = engine.router();
         let idle = resident();
         println!("registered doctors: {REGISTERED}, in memory: 0, resident: {idle} KiB");
         let mut activated = 0;

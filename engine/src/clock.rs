@@ -2,13 +2,20 @@
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
 
 /// Where the time of day comes from.
 pub trait Clock: Send + Sync + 'static {
     /// The present instant.
     fn now(&self) -> DateTime<Utc>;
+
+    /// The time since some fixed moment. It never goes back, nobody sets it, and it goes on while the machine is suspended:
+    /// what a lease is counted by.
+    fn uptime(&self) -> Duration;
 }
 
 /// The machine's own clock.
@@ -20,18 +27,25 @@ impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
+
+    fn uptime(&self) -> Duration {
+        let now = clock_gettime(ClockId::Boottime);
+        let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+        Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
+    }
 }
 
-/// A clock that stands still until a test moves it.
+/// A clock that stands still until a test moves it; its uptime is that of tokio's timers.
 #[derive(Debug)]
 pub struct ManualClock {
     now: Mutex<DateTime<Utc>>,
+    begun: Instant,
 }
 
 impl ManualClock {
     /// A clock that shows `now`.
-    pub const fn new(now: DateTime<Utc>) -> Self {
-        Self { now: Mutex::new(now) }
+    pub fn new(now: DateTime<Utc>) -> Self {
+        Self { now: Mutex::new(now), begun: Instant::now() }
     }
 
     /// Shows `now` from here on.
@@ -48,5 +62,9 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> DateTime<Utc> {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn uptime(&self) -> Duration {
+        self.begun.elapsed()
     }
 }

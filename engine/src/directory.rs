@@ -29,7 +29,7 @@ use crate::limits::{
 use crate::metrics;
 use crate::recent::{RecentAnswer, RecentAnswers};
 use crate::runtime::Placement;
-use crate::shard::{Ownership, RangeId};
+use crate::shard::{Ownership, RangeId, Ring};
 use crate::store::BookingStore;
 
 /// What every activation is given.
@@ -138,7 +138,7 @@ impl Directory {
         if let Some(activation) = self.existing(doctor)
             && self.shell.ownership.is_vouched_for()
         {
-            let in_force = self.shell.ownership.epoch(activation.range);
+            let in_force = self.shell.ownership.open(activation.range);
             if let Some(view) = activation.published.load().view(date, in_force) {
                 return Ok(view);
             }
@@ -150,6 +150,24 @@ impl Directory {
     /// What was answered to this user within the last minute, oldest first.
     pub fn recent(&self, user: &UserId) -> Vec<RecentAnswer> {
         self.shell.recent.of(user, self.shell.clock.now())
+    }
+
+    pub(crate) fn ring(&self) -> Ring {
+        self.shell.ownership.ring()
+    }
+
+    /// Another node has answered this command: reads of this one know it.
+    pub(crate) fn remember(&self, doctor: &DoctorId, command: &Command, answer: &Answer) {
+        let (user, date, start, booked) = match (command, answer) {
+            (Command::Book { user, .. }, Answer::Booked(booking)) => {
+                (user, booking.date, booking.start, true)
+            }
+            (Command::Cancel { user, date, start }, Answer::Cancelled) => (user, *date, *start, false),
+            (Command::Book { .. } | Command::Cancel { .. }, _)
+            | (Command::SetSlots { .. } | Command::UpdateSlot { .. }, _) => return,
+        };
+        let answer = RecentAnswer { doctor: doctor.clone(), date, start, booked };
+        self.shell.recent.remember(user, answer, self.shell.clock.now());
     }
 
     /// How many doctors are in memory.
@@ -204,9 +222,12 @@ impl Directory {
         if let Some(activation) = self.existing(doctor) {
             return Ok(activation);
         }
-        let range = RangeId::of(doctor);
-        if self.stopping.load(Ordering::Acquire) || self.shell.ownership.epoch(range).is_none() {
+        let range = self.ring().range_of(doctor);
+        if self.stopping.load(Ordering::Acquire) {
             return Err(EngineError::Unavailable);
+        }
+        if self.shell.ownership.open(range).is_none() {
+            return Err(EngineError::NotHere);
         }
         if self.active() >= ACTIVATIONS_MAX {
             return Err(EngineError::Busy);
@@ -241,12 +262,16 @@ impl Directory {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Asks every activation that nobody has used for a while to end; sooner when memory is nearly full of doctors.
+    /// Asks every activation that nobody has used for a while to end, and those of other nodes' doctors; sooner when
+    /// memory is nearly full of doctors.
     pub(crate) fn passivate_idle(&self) {
         let pressed = self.active() > ACTIVATIONS_MAX / 4 * 3;
         let idle = if pressed { IDLE_UNDER_PRESSURE } else { IDLE_BEFORE_PASSIVATION };
         let oldest = self.millis().saturating_sub(u64::try_from(idle.as_millis()).unwrap_or(u64::MAX));
-        let is_idle = |activation: &Activation| activation.last_used.load(Ordering::Relaxed) < oldest;
+        let is_idle = |activation: &Activation| {
+            activation.last_used.load(Ordering::Relaxed) < oldest
+                || self.shell.ownership.epoch(activation.range).is_none()
+        };
         for activation in self.shell.activations.in_order(is_idle) {
             activation.end_when_idle();
         }

@@ -11,7 +11,10 @@ pub enum EngineError {
     /// A queue is full; nothing happened, a retry is safe.
     #[error("too busy, a retry is safe")]
     Busy,
-    /// The store does not answer, this node does not own the doctor, or it is stopping; nothing happened, a retry is safe.
+    /// This node does not own the doctor; nothing happened, another one may be asked.
+    #[error("not here, another node owns the doctor")]
+    NotHere,
+    /// The store does not answer, nobody owns the doctor, or this node is stopping; nothing happened, a retry is safe.
     #[error("not available, a retry is safe")]
     Unavailable,
     /// The store fell silent in the middle of a commit: it may have happened, and asking again tells.
@@ -22,5 +25,15 @@ pub enum EngineError {
 impl From<Rejection> for EngineError {
     fn from(rejection: Rejection) -> Self {
         Self::Rejected(rejection)
+    }
+}
+
+impl EngineError {
+    /// The same where there is no other node to ask.
+    pub(crate) fn of_all(self) -> Self {
+        match self {
+            Self::NotHere => Self::Unavailable,
+            Self::Rejected(_) | Self::Busy | Self::Unavailable | Self::OutcomeUnknown => self,
+        }
     }
 }

@@ -53,8 +53,10 @@ pub const REQUEST_TOKEN_LIFE: Duration = Duration::from_secs(600);
 
 /// Points on the ring of doctors.
 pub const RING_POINTS: u32 = 65_536;
-/// Contiguous parts of the ring, each with a fence item.
+/// Contiguous parts of the ring, each with a fence item, unless a deployment chooses otherwise.
 pub const RANGES: u16 = 64;
+/// The most that a deployment may choose.
+pub const RANGES_MAX: u16 = 4096;
 /// How long a first load waits after an epoch was raised, so that no transaction of the old epoch is still being
 /// applied to items that a `Query` reads. The design's one assumption about timing; see ARCHITECTURE.md.
 pub const TAKEOVER_SETTLE: Duration = Duration::from_millis(250);
@@ -68,6 +70,18 @@ pub const CLAIM_BACKOFF_MAX: Duration = Duration::from_millis(250);
 pub const FENCE_WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the store may stay silent before the node says that it can't book, and answers nothing from memory.
 pub const STORE_SILENT_MAX: Duration = Duration::from_secs(5);
+/// How often a node of a cluster renews its lease.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long a node's heartbeat must stand still before its ranges are taken.
+pub const LEASE: Duration = Duration::from_secs(3);
+/// What part of a lease its owner does not rely on: clocks may run that much slower than others.
+pub const LEASE_MARGIN: u32 = 10;
+/// How long an ask waits for a doctor's range to have an owner before it is refused.
+pub const ROUTE_WAIT: Duration = Duration::from_secs(2);
+/// How long a node that was asked for a doctor may still answer once the doctor's range has another owner.
+pub const ROUTE_GRACE: Duration = Duration::from_secs(1);
+/// How long a node that leaves tries to hand over its ranges.
+pub const LEAVE_WITHIN: Duration = Duration::from_secs(15);
 
 /// Answers of the last [`RECENT_KEPT`] that are laid over the eventually consistent index of a user's bookings.
 pub const RECENT_MAX: usize = 65_536;
@@ -80,4 +94,6 @@ const _: () = assert!(UNKNOWN_RESOLVED_WITHIN.as_secs() * 10 <= REQUEST_TOKEN_LI
 const _: () = assert!(COMMIT_ATTEMPT_TIMEOUT.as_millis() < UNKNOWN_RESOLVED_WITHIN.as_millis());
 const _: () = assert!(UNKNOWN_RESOLVED_WITHIN.as_millis() < ASK_DEADLINE.as_millis());
 const _: () = assert!(RING_POINTS.is_multiple_of(RANGES as u32));
-const _: () = assert!(LANES <= RANGES as usize);
+const _: () = assert!(LANES <= RANGES as usize && RANGES <= RANGES_MAX);
+const _: () = assert!(HEARTBEAT.as_millis() * 2 <= LEASE.as_millis());
+const _: () = assert!(ROUTE_WAIT.as_millis() < ASK_DEADLINE.as_millis());

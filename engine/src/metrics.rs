@@ -26,6 +26,10 @@ const LOAD_SECONDS: &str = "kokoro_load_seconds";
 const RELOADS: &str = "kokoro_reloads_total";
 const PASSIVATIONS: &str = "kokoro_passivations_total";
 const EPOCHS_RAISED: &str = "kokoro_epochs_raised_total";
+const CLUSTER_NODES: &str = "kokoro_cluster_nodes";
+const RANGES_OWNED: &str = "kokoro_ranges_owned";
+const BURIALS: &str = "kokoro_burials_total";
+const FORWARDED: &str = "kokoro_forwarded_total";
 
 /// Says what each name means, to whoever collects.
 pub fn describe() {
@@ -33,7 +37,7 @@ pub fn describe() {
     describe_histogram!(MAILBOX_DEPTH, "Messages before a command in its doctor's mailbox when it came");
     describe_counter!(
         COMMANDS,
-        "Commands by their answer: booked, cancelled, schedule_set, a rule that refused, busy, unavailable or \
+        "Commands by their answer: booked, cancelled, schedule_set, a rule that refused, busy, not_here, unavailable or \
          outcome_unknown"
     );
     describe_histogram!(COMMIT_EVENTS, "Events in one request to the store");
@@ -51,6 +55,10 @@ pub fn describe() {
     describe_counter!(RELOADS, "Calendars given up, by why: commit_refused, commit_unknown or fenced");
     describe_counter!(PASSIVATIONS, "Activations ended, by why: idle, fenced, shutdown or died");
     describe_counter!(EPOCHS_RAISED, "Epochs raised because the outcome of a commit stayed unknown");
+    describe_gauge!(CLUSTER_NODES, "Nodes of the cluster that this one sees, itself included");
+    describe_gauge!(RANGES_OWNED, "Ranges of doctors that this node owns");
+    describe_counter!(BURIALS, "Nodes that were found dead, by who was: another, or this node itself");
+    describe_counter!(FORWARDED, "Requests passed on to the node that owns the doctor");
 }
 
 /// A doctor in memory, for as long as this lives.
@@ -96,6 +104,7 @@ pub(crate) fn answered(answer: Result<&Answer, &EngineError>) {
         Ok(Answer::ScheduleSet) => "schedule_set",
         Err(EngineError::Rejected(rejection)) => rule(*rejection),
         Err(EngineError::Busy) => "busy",
+        Err(EngineError::NotHere) => "not_here",
         Err(EngineError::Unavailable) => "unavailable",
         Err(EngineError::OutcomeUnknown) => "outcome_unknown",
     };
@@ -166,6 +175,27 @@ pub(crate) fn reloads(reason: ReloadReason) {
 /// The epoch of a range was raised after an unknown outcome.
 pub(crate) fn epoch_raised() {
     counter!(EPOCHS_RAISED).increment(1);
+}
+
+/// How the cluster looks.
+pub(crate) fn cluster(nodes: usize, ranges_owned: usize) {
+    gauge!(CLUSTER_NODES).set(count(nodes));
+    gauge!(RANGES_OWNED).set(count(ranges_owned));
+}
+
+/// Another node was found dead.
+pub(crate) fn burials() {
+    counter!(BURIALS, "who" => "another").increment(1);
+}
+
+/// This node was found dead by another one.
+pub(crate) fn buried() {
+    counter!(BURIALS, "who" => "this_node").increment(1);
+}
+
+/// A request goes to another node.
+pub(crate) fn forwarded() {
+    counter!(FORWARDED).increment(1);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "no queue is longer than 2^52")]

@@ -9,11 +9,12 @@ use tokio::sync::watch;
 use crate::calendar::Clinic;
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::cluster::{Member, Membership, Router};
 use crate::committer::Committer;
 use crate::directory::{Activations, Directory, Shell};
 use crate::limits::IDLE_CHECK_INTERVAL;
 use crate::recent::RecentAnswers;
-use crate::shard::{Node, Ownership, RangeId, Standing, TakeoverError};
+use crate::shard::{Node, Ownership, RangeId, Ring, Standing, TakeoverError};
 use crate::store::{BookingStore, Fences};
 
 /// Which arbiters run actors and lanes: chosen here and nowhere else, so that a test can run everything on one.
@@ -74,29 +75,41 @@ pub struct Parts {
     pub chance: Arc<dyn Chance>,
     /// The wall clock of the doctors.
     pub clinic: Clinic,
+    /// Into how many ranges the doctors are cut.
+    pub ring: Ring,
+    /// Whether other nodes take part.
+    pub membership: Membership,
     /// Threads.
     pub placement: Placement,
 }
 
-/// A running engine that owns every range.
+/// A running engine.
 pub struct Engine {
-    directory: Directory,
+    router: Router,
+    member: Option<Arc<Member>>,
     committer: Committer,
     ownership: Arc<Ownership>,
     placement: Arc<Placement>,
 }
 
 impl Engine {
-    /// Takes every range, whoever had it, and starts.
+    /// Takes every range, whoever had it, or joins the cluster; and starts.
     ///
     /// # Errors
-    /// When the store does not let us take them.
+    /// When the store does not let us.
     pub async fn start(parts: Parts) -> Result<Self, TakeoverError> {
-        let Parts { store, fences, clock, chance, clinic, placement } = parts;
+        let Parts { store, fences, clock, chance, clinic, ring, membership, placement } = parts;
         let placement = Arc::new(placement);
-        let ownership: Arc<Ownership> = Arc::default();
-        let node = Arc::new(Node::new(fences, Arc::clone(&ownership), Arc::clone(&chance)));
-        node.take_all().await?;
+        let ownership = Arc::new(Ownership::new(ring, Arc::clone(&clock)));
+        let address = match &membership {
+            Membership::Solo => String::new(),
+            Membership::Cluster { address, .. } => address.clone(),
+        };
+        let own = (Arc::clone(&ownership), Arc::clone(&clock), Arc::clone(&chance));
+        let node = Arc::new(Node::new(address, fences, own.0, own.1, own.2));
+        if matches!(membership, Membership::Solo) {
+            node.take_all().await?;
+        }
         let committer = Committer::start(&store, &node, &chance, &placement);
         let shell = Shell {
             store,
@@ -109,14 +122,27 @@ impl Engine {
             activations: Activations::default(),
         };
         let directory = Directory::new(shell, Arc::clone(&placement));
-        placement.run(node.watch());
         placement.run(sweep(directory.clone(), ownership.standing()));
-        Ok(Self { directory, committer, ownership, placement })
+        let (router, member) = match membership {
+            Membership::Solo => {
+                placement.run(node.watch());
+                (Router::alone(directory), None)
+            }
+            Membership::Cluster { nodes, peers, timing, .. } => {
+                let member = Member::new(node, nodes, timing, committer.clone(), directory.clone());
+                let member = Arc::new(member);
+                member.join().await?;
+                placement.run(Arc::clone(&member).renew());
+                placement.run(Arc::clone(&member).watch());
+                (Router::of_cluster(directory, Arc::clone(&member), peers), Some(member))
+            }
+        };
+        Ok(Self { router, member, committer, ownership, placement })
     }
 
     /// Where doctors are asked.
-    pub fn directory(&self) -> Directory {
-        self.directory.clone()
+    pub fn router(&self) -> Router {
+        self.router.clone()
     }
 
     /// Follows whether this process can book.
@@ -129,11 +155,23 @@ impl Engine {
         self.ownership.declare(Standing::Stopping);
     }
 
+    /// Hands every range over to other nodes, if there are any. Requests are answered as ever meanwhile, and afterwards as
+    /// long as others can be asked.
+    pub async fn hand_over(&self) {
+        if let Some(member) = &self.member {
+            member.hand_over_all().await;
+        }
+    }
+
     /// Stores and answers everything in flight, then ends.
     pub async fn stop(self) {
         self.announce_stop();
-        self.directory.stop().await;
+        self.hand_over().await;
+        self.router.directory().stop().await;
         self.committer.drain().await;
+        if let Some(member) = &self.member {
+            member.depart().await;
+        }
         self.placement.stop();
     }
 }

@@ -39,12 +39,56 @@ pub trait BookingStore: Send + Sync + 'static {
 
 /// Claims ranges and reads who holds them.
 pub trait Fences: Send + Sync + 'static {
-    /// Every fence item that exists (strongly consistent).
-    fn read(&self) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>>;
+    /// The fences of these ranges (strongly consistent); a range that nobody has ever owned has none.
+    fn read(&self, ranges: &[RangeId]) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>>;
 
     /// Raises a range's epoch to the one after `from` (`None`: no item yet) and makes the node its owner, on condition
     /// that nobody has raised it since.
     fn claim(&self, claim: &Claim) -> BoxFuture<'static, Result<FencingEpoch, ClaimError>>;
+}
+
+/// The nodes of a cluster and their heartbeats: one item for each, which lives as long as the node's lease. Whoever finds
+/// that one has stood still for a whole lease buries the node; from then on that identity never owns anything again.
+pub trait Nodes: Send + Sync + 'static {
+    /// Every heartbeat (strongly consistent).
+    fn list(&self) -> BoxFuture<'static, Result<Vec<Heartbeat>, LoadError>>;
+
+    /// Adds a node, on condition that nobody has its identity.
+    fn join(&self, heartbeat: &Heartbeat) -> BoxFuture<'static, Result<(), BeatError>>;
+
+    /// Renews a node's lease, on condition that it has not been buried, and that no later heartbeat is there already.
+    fn beat(&self, heartbeat: &Heartbeat) -> BoxFuture<'static, Result<(), BeatError>>;
+
+    /// Takes a node out, on condition that its heartbeat still stands at `count`.
+    fn bury(&self, node: NodeId, count: u64) -> BoxFuture<'static, Result<(), BeatError>>;
+}
+
+/// What a node says of itself, again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Who.
+    pub node: NodeId,
+    /// Where other nodes reach it.
+    pub address: String,
+    /// Grows with each heartbeat.
+    pub count: u64,
+    /// It is about to stop, and hands over what it has.
+    pub leaving: bool,
+    /// What it owns, as far as it knows.
+    pub owns: Vec<Holding>,
+    /// How many doctors it has in memory.
+    pub doctors: u64,
+}
+
+/// A range in the hands of its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holding {
+    /// Which.
+    pub range: RangeId,
+    /// Under which epoch.
+    pub epoch: FencingEpoch,
+    /// Since when, in seconds since 1970.
+    pub since: i64,
 }
 
 /// One fence item.
@@ -149,6 +193,17 @@ pub enum CommitError {
     Malformed(String),
     /// Time ran out or the connection broke: it may have happened.
     #[error("outcome unknown: {0}")]
+    Unknown(String),
+}
+
+/// Why a heartbeat was not, or not certainly, written.
+#[derive(Debug, thiserror::Error)]
+pub enum BeatError {
+    /// The condition does not hold: the node is buried, or has moved on.
+    #[error("the heartbeat has moved on")]
+    Moved,
+    /// It may have happened.
+    #[error("the store does not answer: {0}")]
     Unknown(String),
 }
 

@@ -1,7 +1,7 @@
 //! All that knows AWS: DynamoDB's tables, keys, items and conditions, S3's objects, and the embedded servers of the
 //! default run.
 //!
-//! [`Dynamo`] is the way in. `dynamo.bookings()` and `dynamo.fences()` implement the engine's traits;
+//! [`Dynamo`] is the way in. `dynamo.bookings()`, `dynamo.fences(..)` and `dynamo.nodes(..)` implement the engine's traits;
 //! accounts and lists of bookings are concrete handles that `web` calls. [`tables`] defines every table as
 //! data and makes those that are missing. [`S3`] leads to patients' files ([`Locker`]) and doctors' [`Documents`].
 //! [`EmbeddedDynamo`] and [`EmbeddedS3`] are compatible servers in this process, so that the default run, the tests
@@ -26,7 +26,7 @@ pub use data_folder::{DataFolder, DataFolderError, SecretError, fresh_secret};
 pub use dynamo::{
     AUDIT_ENTRIES_AT_ONCE, Account, AccountKind, Accounts, AccountsError, AuditAction, AuditCursor,
     AuditCursorError, AuditEntry, AuditError, AuditOutcome, AuditPage, AuditParty, AuditRow, AuditSubject,
-    AuditTrail, BookingRow, Chats, CreateError, Dynamo, DynamoBookings, DynamoFences, Exchange,
+    AuditTrail, BookingRow, Chats, CreateError, Dynamo, DynamoBookings, DynamoFences, DynamoNodes, Exchange,
     LISTED_DATES_MAX, NewAccount, PaymentRow, Payments, ProfileChange, ProfileText, Profiles, PublicDoctor,
     StoredPayment, Subscription, UserBookings,
 };

@@ -37,6 +37,8 @@ pub struct TableNames {
     pub payments: String,
     /// The engine's own: fence items.
     pub engine: String,
+    /// The nodes of a cluster and their heartbeats.
+    pub nodes: String,
     /// Who read, changed or deleted whose records.
     pub audit: String,
 }
@@ -51,6 +53,7 @@ impl Default for TableNames {
             chat_history: "ChatHistory".to_owned(),
             payments: "PaymentsTable".to_owned(),
             engine: "KokoroEngine".to_owned(),
+            nodes: "KokoroNodes".to_owned(),
             audit: "KokoroAudit".to_owned(),
         }
     }
@@ -170,7 +173,7 @@ impl KeyDefinition {
 }
 
 /// Every table, as API.md lists them, the engine's own and the audit trail.
-pub fn definitions(names: &TableNames) -> [TableDefinition; 8] {
+pub fn definitions(names: &TableNames) -> [TableDefinition; 9] {
     let table = |name: &String, key| TableDefinition {
         name: name.clone(),
         key,
@@ -194,6 +197,7 @@ pub fn definitions(names: &TableNames) -> [TableDefinition; 8] {
         table(&names.chat_history, KeyDefinition::ranged(email, KeyAttribute::Number(keys::TIMESTAMP))),
         table(&names.payments, KeyDefinition::hash(KeyAttribute::Text(keys::PAYMENT_ID))),
         table(&names.engine, KeyDefinition::hash(pk)),
+        table(&names.nodes, KeyDefinition::hash(pk)),
         table(&names.audit, KeyDefinition::ranged(pk, sk)),
     ]
 }

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use engine::{Clinic, Command, Directory, IdempotencyKey};
+use engine::{Clinic, Command, IdempotencyKey, Router};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cast::{DATES, DOCTORS, SHARED_DOCTOR, SLOTS, USERS, date, doctor, slot, user, weekday_of};
 use crate::faults::Fault;
 use crate::history::{Call, Place, Request, Told};
-use crate::session::Session;
+use crate::session::{Node, Session};
 
 impl Session {
     /// Half of all calls are about one slot, where users race for seats.
@@ -73,21 +73,40 @@ impl Session {
         }
     }
 
-    /// Asks a node, most often the last of those that serve, and writes down what came of it.
-    pub async fn call(&self, request: &Request) -> Told {
-        let is_astray = !self.over.get() && self.dice.permille(50);
-        let node = {
-            let nodes = self.nodes.borrow();
-            let last = nodes.len() - 1;
-            let serving = nodes.iter().rposition(|node| node.is_serving()).unwrap_or(last);
-            let back = if is_astray { self.dice.below(3) } else { last - serving };
-            Rc::clone(&nodes[last - back.min(last)])
+    /// Most often the last node that serves; in a cluster any, and for looks one that may have been buried without knowing
+    /// it. The flag: one of the last three, whatever it does.
+    fn choose(&self, request: &Request) -> (Rc<Node>, bool) {
+        let nodes = self.nodes.borrow();
+        let serving: Vec<Rc<Node>> = nodes.iter().filter(|node| node.is_serving()).cloned().collect();
+        let cut_off = |node: &&Rc<Node>| node.line.is_cut_from_store();
+        let (cut, whole): (Vec<_>, Vec<_>) = serving.iter().partition(cut_off);
+        let last = &nodes[nodes.len() - 1];
+        if !self.over.get() && self.dice.permille(50) {
+            let back = self.dice.below(3).min(nodes.len() - 1);
+            return (Rc::clone(&nodes[nodes.len() - 1 - back]), true);
+        }
+        let looks = matches!(request, Request::Look { .. });
+        let node = match self.cluster {
+            Some(_) if looks && !cut.is_empty() && self.dice.permille(700) => self.dice.pick(&cut),
+            Some(_) if !whole.is_empty() => self.dice.pick(&whole),
+            Some(_) | None => serving.last().unwrap_or(last),
         };
+        (Rc::clone(node), false)
+    }
+
+    /// Asks a node, and writes down what came of it.
+    pub async fn call(&self, request: &Request) -> Told {
+        let (node, is_astray) = self.choose(request);
         if node.line.is_dead() || !(is_astray || self.over.get() || node.is_serving()) {
             // Nobody listens: the client notices at once, and that was no call.
             sleep(Duration::from_millis(100)).await;
             return Told::NotDone;
         }
+        self.call_at(&node, request).await
+    }
+
+    /// Asks this very node.
+    pub async fn call_at(&self, node: &Node, request: &Request) -> Told {
         let most = *self.dice.pick(&[1_500, 20_000, 20_000]);
         let patience = if self.over.get() { Duration::from_secs(30) } else { self.dice.millis(500, most) };
         let asked = self.world.next();
@@ -95,7 +114,7 @@ impl Session {
         let decided = Cell::new(Instant::now());
         let answer = async {
             node.line.pass().await;
-            let told = self.ask(&node.directory, request).await;
+            let told = self.ask(&node.router, request).await;
             decided.set(Instant::now());
             node.line.pass().await;
             told
@@ -113,7 +132,7 @@ impl Session {
         told
     }
 
-    async fn ask(&self, directory: &Directory, request: &Request) -> Told {
+    async fn ask(&self, router: &Router, request: &Request) -> Told {
         let (of, command) = match request {
             Request::Book { place, user: by, key } => {
                 let key = key.map(|key| IdempotencyKey::parse(&format!("k{key}")).unwrap());
@@ -133,16 +152,16 @@ impl Session {
                 let (weekday, span) = (chrono::Datelike::weekday(&date(*weekday)), slot(*n).span());
                 (*doctor, Command::UpdateSlot { weekday, span, available: *available })
             }
-            Request::Look { doctor: of, date: on } => return self.look(directory, *of, *on).await,
+            Request::Look { doctor: of, date: on } => return self.look(router, *of, *on).await,
         };
-        match directory.ask(&doctor(of), command).await {
+        match router.ask(&doctor(of), command).await {
             Ok(_) => Told::Done,
             Err(error) => Told::of(error),
         }
     }
 
-    async fn look(&self, directory: &Directory, of: usize, on: usize) -> Told {
-        match directory.view(&doctor(of), date(on)).await {
+    async fn look(&self, router: &Router, of: usize, on: usize) -> Told {
+        match router.view(&doctor(of), date(on)).await {
             Ok(view) => {
                 // Midnight, so that no slot has begun: what has begun is the handler's affair.
                 let early = self.origin - TimeDelta::hours(10);

@@ -24,6 +24,12 @@ pub enum Fault {
     Crash,
     Takeover,
     Pause,
+    /// A node reaches its clients and not the store.
+    CutFromStore,
+    /// A node reaches the store and no other node.
+    CutFromPeers,
+    PeerLostBefore,
+    PeerLostAfter,
     GracefulStop,
     Passivation,
     /// The old platform writes a row beside us.
@@ -43,6 +49,8 @@ pub struct Weather {
     pub lag: usize,
     pub slow: usize,
     pub claim: usize,
+    /// The store answers before anybody else does anything.
+    pub instant: bool,
 }
 
 /// Kinds of faults that can be left out to see which of them a failure needs.
@@ -55,8 +63,17 @@ pub enum Family {
 pub const FAMILIES: [Family; 2] = [Family::Store, Family::Nemesis];
 
 impl Weather {
-    pub const CALM: Self =
-        Self { throttled: 0, conflict: 0, lost: 0, silence: 0, read_failed: 0, lag: 0, slow: 0, claim: 0 };
+    pub const CALM: Self = Self {
+        throttled: 0,
+        conflict: 0,
+        lost: 0,
+        silence: 0,
+        read_failed: 0,
+        lag: 0,
+        slow: 0,
+        claim: 0,
+        instant: false,
+    };
 
     pub fn draw(dice: &Dice) -> Self {
         let level = *dice.pick(&[0, 1, 3, 6, 10]);
@@ -70,6 +87,7 @@ impl Weather {
             lag: some(60),
             slow: some(30),
             claim: some(25),
+            instant: dice.permille(100),
         }
     }
 }

@@ -68,7 +68,7 @@ impl Told {
     pub fn of(error: EngineError) -> Self {
         match error {
             EngineError::Rejected(rejection) => Self::Rejected(rejection),
-            EngineError::Busy | EngineError::Unavailable => Self::NotDone,
+            EngineError::Busy | EngineError::NotHere | EngineError::Unavailable => Self::NotDone,
             EngineError::OutcomeUnknown => Self::Unknown,
         }
     }

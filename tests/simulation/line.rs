@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use chrono::{NaiveDate, Weekday};
-use engine::DoctorId;
 use engine::calendar::ScheduleRow;
-use engine::shard::FencingEpoch;
+use engine::shard::{FencingEpoch, RangeId};
 use engine::store::{
-    Batch, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, Fences, LoadError, Reason, Reasons,
+    Batch, BeatError, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, Fences, Heartbeat,
+    LoadError, Nodes, Reason, Reasons,
 };
+use engine::{DoctorId, NodeId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
@@ -22,8 +23,12 @@ use crate::store::World;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineState {
     Open,
-    /// Nothing moves until it is open again: the process is paused, or cut off.
+    /// Nothing moves until it is open again: the process is paused.
     Frozen,
+    /// Clients and other nodes are reached, the store is not.
+    CutFromStore,
+    /// Clients and the store are reached, other nodes are not.
+    CutFromPeers,
     /// The process has died.
     Dead,
 }
@@ -49,29 +54,56 @@ impl Line {
         self.changed.notify_waiters();
     }
 
+    fn state(&self) -> LineState {
+        *self.state.lock().unwrap()
+    }
+
     pub fn is_open(&self) -> bool {
-        *self.state.lock().unwrap() == LineState::Open
+        self.state() == LineState::Open
     }
 
     pub fn is_dead(&self) -> bool {
-        *self.state.lock().unwrap() == LineState::Dead
+        self.state() == LineState::Dead
     }
 
-    /// Goes on when the line is open; never, once the process has died.
+    pub fn is_cut_from_store(&self) -> bool {
+        self.state() == LineState::CutFromStore
+    }
+
+    pub fn is_cut_from_peers(&self) -> bool {
+        self.state() == LineState::CutFromPeers
+    }
+
+    pub fn reaches_clients(&self) -> bool {
+        !matches!(self.state(), LineState::Frozen | LineState::Dead)
+    }
+
+    /// Goes on when the process runs; never, once it has died.
     pub async fn pass(&self) {
-        while !self.is_open() {
+        while !self.reaches_clients() {
+            self.changed.notified().await;
+        }
+    }
+
+    /// Goes on when the store is reached as well.
+    async fn pass_to_store(&self) {
+        while !matches!(self.state(), LineState::Open | LineState::CutFromPeers) {
             self.changed.notified().await;
         }
     }
 
     /// The way of a request to the store, or of its answer back.
     async fn way(&self) {
-        let slow = self.world.dice.permille(self.world.weather().slow);
+        let weather = self.world.weather();
+        if weather.instant {
+            return self.pass_to_store().await;
+        }
+        let slow = self.world.dice.permille(weather.slow);
         if slow {
             self.world.count(Fault::SlowAnswer);
         }
         sleep(if slow { self.world.dice.millis(50, 4_000) } else { self.world.dice.millis(1, 15) }).await;
-        self.pass().await;
+        self.pass_to_store().await;
     }
 
     fn draw(&self, permille: usize, fault: Fault) -> bool {
@@ -117,7 +149,7 @@ impl Line {
             self.land_late(batch, Instant::now() + delay);
             return lost();
         }
-        let (answer, seen_from) = self.world.apply(self.name, &batch).await;
+        let (answer, seen_from) = self.world.apply(self.name, &batch, false).await;
         if self.draw(weather.lost, Fault::LostAfter) {
             return lost();
         }
@@ -144,14 +176,44 @@ impl Line {
     fn land_late(&self, batch: Batch, at: Instant) {
         self.world.count(Fault::LandsLate);
         let held = self.world.dice.permille(500).then(|| self.world.hold_a_seat(&batch)).flatten();
-        let (world, name) = (self.world.clone(), self.name);
+        let world = self.world.clone();
+        let number = world.put_under_way(self.name, batch);
         actix::spawn(async move {
             sleep_until(at).await;
             if let Some(booking) = held {
                 world.memory.remove_booking(&doctor(SHARED_DOCTOR), &booking);
             }
-            let _ = world.apply(name, &batch).await;
+            if let Some((name, batch)) = world.arrives(number) {
+                let _ = world.apply(name, &batch, false).await;
+            }
         });
+    }
+
+    /// A heartbeat is lost, or lands late, like any other request.
+    async fn beat_with(
+        self,
+        apply: impl Future<Output = Result<(), BeatError>> + Send + 'static,
+    ) -> Result<(), BeatError> {
+        let weather = self.world.weather();
+        let lost = || Err(BeatError::Unknown("the simulation lost it".to_owned()));
+        self.way().await;
+        if self.draw(weather.claim, Fault::ClaimLostBefore) {
+            return lost();
+        }
+        if self.draw(weather.claim, Fault::LandsLate) {
+            let delay = self.world.dice.millis(1, *self.world.dice.pick(&[100, 2_000, 20_000]));
+            actix::spawn(async move {
+                sleep(delay).await;
+                let _ = apply.await;
+            });
+            return lost();
+        }
+        let answer = apply.await;
+        if self.draw(weather.claim, Fault::ClaimLostAfter) {
+            return lost();
+        }
+        self.way().await;
+        answer
     }
 
     /// One or a few actions of a batch stand in somebody's way.
@@ -176,6 +238,12 @@ impl Line {
         }
         if self.draw(weather.claim, Fault::ClaimLostBefore) {
             return Err(ClaimError::Unknown("the simulation lost it".to_owned()));
+        }
+        // The worst moment: what is under way arrives just before the epoch is raised, and is not seen at once.
+        if self.world.dice.permille(500)
+            && let Some((name, batch)) = self.world.arrives_for(claim.range)
+        {
+            let _ = self.world.apply(name, &batch, true).await;
         }
         let answer = self.world.memory.claim(&claim).await;
         if answer.is_ok() {
@@ -218,10 +286,32 @@ impl BookingStore for Line {
     }
 }
 
-impl Fences for Line {
-    fn read(&self) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
+impl Nodes for Line {
+    fn list(&self) -> BoxFuture<'static, Result<Vec<Heartbeat>, LoadError>> {
         let this = self.clone();
-        async move { Self::read(&this, this.world.memory.read()).await? }.boxed()
+        async move { Self::read(&this, this.world.memory.list()).await? }.boxed()
+    }
+
+    fn join(&self, heartbeat: &Heartbeat) -> BoxFuture<'static, Result<(), BeatError>> {
+        let (store, heartbeat) = (self.world.memory.clone(), heartbeat.clone());
+        self.clone().beat_with(async move { store.join(&heartbeat).await }).boxed()
+    }
+
+    fn beat(&self, heartbeat: &Heartbeat) -> BoxFuture<'static, Result<(), BeatError>> {
+        let (store, heartbeat) = (self.world.memory.clone(), heartbeat.clone());
+        self.clone().beat_with(async move { store.beat(&heartbeat).await }).boxed()
+    }
+
+    fn bury(&self, node: NodeId, count: u64) -> BoxFuture<'static, Result<(), BeatError>> {
+        let store = self.world.memory.clone();
+        self.clone().beat_with(async move { store.bury(node, count).await }).boxed()
+    }
+}
+
+impl Fences for Line {
+    fn read(&self, ranges: &[RangeId]) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
+        let (this, ranges) = (self.clone(), ranges.to_vec());
+        async move { Self::read(&this, this.world.memory.read(&ranges)).await? }.boxed()
     }
 
     fn claim(&self, claim: &Claim) -> BoxFuture<'static, Result<FencingEpoch, ClaimError>> {

@@ -22,6 +22,7 @@ mod faults;
 mod history;
 mod line;
 mod nemesis;
+mod peers;
 mod report;
 mod session;
 mod slot;

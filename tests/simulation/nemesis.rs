@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::cast::{DATES, DOCTORS, SHARED_DOCTOR, SLOTS, USERS, date, doctor, slot, user};
 use crate::faults::Fault;
+use crate::history::{Place, Request};
 use crate::line::LineState;
 use crate::session::{NODES_MAX, Node, Session};
 
@@ -22,9 +23,9 @@ impl Session {
             if calm {
                 continue;
             }
-            let node = self.last_node();
+            let node = self.some_node();
             let more = self.started.get() < NODES_MAX - 1;
-            match dice.below(10) {
+            match dice.below(12) {
                 0 if more => {
                     self.world.count(Fault::Crash);
                     node.line.set(LineState::Dead);
@@ -36,6 +37,7 @@ impl Session {
                     self.start_node().await;
                 }
                 2 => self.pause(&node, more && dice.permille(600)).await,
+                7..9 if self.cluster.is_some() => self.cut_off(&node).await,
                 3 if more => {
                     self.world.count(Fault::GracefulStop);
                     let engine = node.engine.take();
@@ -57,7 +59,7 @@ impl Session {
                 _ => {
                     for _ in 0..=dice.below(4) {
                         self.world.count(Fault::Passivation);
-                        node.directory.passivate(&doctor(dice.skewed(DOCTORS)));
+                        node.router.directory().passivate(&doctor(dice.skewed(DOCTORS)));
                         sleep(dice.millis(0, 30)).await;
                     }
                 }
@@ -65,6 +67,55 @@ impl Session {
         }
         for node in self.nodes.borrow().iter().filter(|node| !node.line.is_dead()) {
             node.line.set(LineState::Open);
+        }
+    }
+
+    /// The last one, which has deposed all others; of a cluster, any.
+    fn some_node(&self) -> Rc<Node> {
+        let nodes = self.nodes.borrow();
+        let serving: Vec<Rc<Node>> = nodes.iter().filter(|node| node.is_serving()).cloned().collect();
+        let last = &nodes[nodes.len() - 1];
+        if self.cluster.is_some() && !serving.is_empty() {
+            Rc::clone(self.nemesis.pick(&serving))
+        } else {
+            Rc::clone(last)
+        }
+    }
+
+    /// A node that clients reach, and that does not reach the store, or no other node.
+    async fn cut_off(&self, node: &Node) {
+        if node.line.is_open() {
+            let (fault, state) = *self.nemesis.pick(&[
+                (Fault::CutFromStore, LineState::CutFromStore),
+                (Fault::CutFromPeers, LineState::CutFromPeers),
+            ]);
+            self.world.count(fault);
+            node.line.set(state);
+            let end = async {
+                sleep(self.nemesis.millis(100, 6_000)).await;
+                node.line.set(LineState::Open);
+            };
+            futures::future::join3(end, self.look_at(node), self.book_elsewhere(node)).await;
+        }
+    }
+
+    /// As long as a node does not reach the store, somebody looks at what it says of the slot that all want.
+    async fn look_at(&self, node: &Node) {
+        while node.line.is_cut_from_store() {
+            self.call_at(node, &Request::Look { doctor: 0, date: 1 }).await;
+            sleep(self.nemesis.millis(5, 40)).await;
+        }
+    }
+
+    /// And somebody else books and cancels there by way of other nodes.
+    async fn book_elsewhere(&self, node: &Node) {
+        let place = Place { doctor: 0, date: 1, slot: 0 };
+        while node.line.is_cut_from_store() {
+            let user = self.nemesis.below(USERS);
+            let book = Request::Book { place, user, key: None };
+            let request = if self.nemesis.permille(500) { book } else { Request::Cancel { place, user } };
+            self.call(&request).await;
+            sleep(self.nemesis.millis(5, 40)).await;
         }
     }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::calendar::{Booking, DateSpelling};
 use engine::limits::SEATS_PER_SLOT;
-use engine::{Clinic, Clock, Directory, Engine, Parts, Placement, Rejection};
+use engine::shard::Ring;
+use engine::store::Nodes;
+use engine::{Clinic, Clock, Engine, Membership, Parts, Placement, Rejection, Router, Timing};
 use tokio::time::{Instant, sleep};
 
 use crate::cast::{DOCTORS, SHARED_DOCTOR, SLOTS, USERS, date, doctor, seat_of, slot, user};
@@ -17,6 +19,7 @@ use crate::dice::Dice;
 use crate::faults::{Family, Fault, Weather};
 use crate::history::{Call, Place, Request, Told};
 use crate::line::Line;
+use crate::peers::{Book, SimPeers};
 use crate::store::{Accepted, World};
 
 const CLIENTS: usize = 16;
@@ -44,24 +47,31 @@ pub struct Outcome {
     pub begun: Instant,
     /// What was not done although nothing went wrong any more.
     pub stuck: Vec<String>,
+    pub is_cluster: bool,
 }
 
 struct SimClock {
     origin: DateTime<Utc>,
     begun: Instant,
     skew: TimeDelta,
+    /// How much faster or slower than others it runs, in thousandths.
+    drift: i32,
 }
 
 impl Clock for SimClock {
     fn now(&self) -> DateTime<Utc> {
         self.origin + TimeDelta::from_std(self.begun.elapsed()).unwrap() + self.skew
     }
+
+    fn uptime(&self) -> Duration {
+        self.begun.elapsed().mul_f64(1.0 + f64::from(self.drift) / 1000.0)
+    }
 }
 
 pub struct Node {
     pub number: usize,
     pub line: Line,
-    pub directory: Directory,
+    pub router: Router,
     pub engine: RefCell<Option<Engine>>,
 }
 
@@ -69,12 +79,15 @@ impl Node {
     /// Whether it answers, as far as it knows.
     pub fn is_serving(&self) -> bool {
         let engine = self.engine.borrow();
-        self.line.is_open() && engine.as_ref().is_some_and(|engine| !engine.standing().borrow().is_over())
+        self.line.reaches_clients()
+            && engine.as_ref().is_some_and(|engine| !engine.standing().borrow().is_over())
     }
 }
 
 pub struct Session {
     pub world: World,
+    /// Where nodes find each other; `None` when each is alone.
+    pub cluster: Option<Book>,
     pub origin: DateTime<Utc>,
     pub begun: Instant,
     pub dice: Dice,
@@ -87,6 +100,11 @@ pub struct Session {
     pub keys: Cell<u32>,
     pub over: Cell<bool>,
     pub seed: u64,
+}
+
+/// Fewer ranges than usual, so that nodes start sooner.
+pub fn ring() -> Ring {
+    Ring::new(32).unwrap()
 }
 
 /// Runs one seed in an actix system of its own.
@@ -107,6 +125,7 @@ impl Session {
         let late = TimeDelta::seconds(*dice.pick(&[0, 0, 0, 1790]));
         let session = Rc::new(Self {
             world: world.clone(),
+            cluster: dice.permille(500).then(Book::default),
             origin: ten + late,
             begun: Instant::now(),
             dice,
@@ -122,7 +141,9 @@ impl Session {
         });
         session.fill();
         let before = stored(&world);
-        session.start_node().await;
+        for _ in 0..if session.cluster.is_some() { 1 + session.dice.below(4) } else { 1 } {
+            session.start_node().await;
+        }
         session.publish().await;
         let quiet = size.quiet == Some(Family::Nemesis);
         let nemesis = actix::spawn(Rc::clone(&session).disturb(quiet));
@@ -138,6 +159,7 @@ impl Session {
         let stuck = session.go_on().await;
         Outcome {
             stuck,
+            is_cluster: session.cluster.is_some(),
             calls: session.calls.take(),
             accepted: world.accepted(),
             before,
@@ -167,32 +189,50 @@ impl Session {
         }
     }
 
-    /// Starts a node, which takes over from those that run; tries until one makes it.
+    /// Starts a node, which takes over from those that run, or joins them; tries until one makes it.
     pub async fn start_node(&self) {
         loop {
             let number = self.started.replace(self.started.get() + 1);
             let line = Line::new(self.world.clone(), number);
-            let skew = *self.nemesis.pick(&[0, 0, 0, -1500, 900]);
-            if skew != 0 {
-                self.world.count(Fault::ClockSkew);
-            }
-            let clock =
-                SimClock { origin: self.origin, begun: self.begun, skew: TimeDelta::milliseconds(skew) };
-            let parts = Parts {
-                store: Arc::new(line.clone()),
-                fences: Arc::new(line.clone()),
-                clock: Arc::new(clock),
-                chance: Dice::new(self.seed, 100 + number as u64).chance(),
-                clinic: Clinic::new(chrono_tz::Tz::Asia__Kolkata),
-                placement: Placement::here(),
-            };
             self.world.note(format_args!("node {number} starts"));
-            if let Ok(engine) = Engine::start(parts).await {
+            if let Ok(engine) = Engine::start(self.parts(number, &line)).await {
                 self.world.note(format_args!("node {number} serves"));
-                let (directory, engine) = (engine.directory(), RefCell::new(Some(engine)));
-                self.nodes.borrow_mut().push(Rc::new(Node { number, line, directory, engine }));
+                let (router, engine) = (engine.router(), RefCell::new(Some(engine)));
+                if let Some(book) = &self.cluster {
+                    book.lock().unwrap().insert(number.to_string(), (router.clone(), line.clone()));
+                }
+                self.nodes.borrow_mut().push(Rc::new(Node { number, line, router, engine }));
                 return;
             }
+        }
+    }
+
+    fn parts(&self, number: usize, line: &Line) -> Parts {
+        let skew = *self.nemesis.pick(&[0, 0, 0, -1500, 900]);
+        if skew != 0 {
+            self.world.count(Fault::ClockSkew);
+        }
+        let (skew, drift) = (TimeDelta::milliseconds(skew), *self.nemesis.pick(&[0, 0, -20, 20]));
+        let clock = SimClock { origin: self.origin, begun: self.begun, skew, drift };
+        let line = Arc::new(line.clone());
+        let membership = self.cluster.as_ref().map_or(Membership::Solo, |book| {
+            let (world, book) = (self.world.clone(), Arc::clone(book));
+            Membership::Cluster {
+                address: number.to_string(),
+                nodes: line.clone(),
+                peers: Arc::new(SimPeers { world, line: Line::clone(&line), book }),
+                timing: Timing::default(),
+            }
+        });
+        Parts {
+            store: line.clone(),
+            fences: line,
+            clock: Arc::new(clock),
+            chance: Dice::new(self.seed, 100 + number as u64).chance(),
+            clinic: Clinic::new(chrono_tz::Tz::Asia__Kolkata),
+            ring: ring(),
+            membership,
+            placement: Placement::here(),
         }
     }
 
@@ -208,12 +248,26 @@ impl Session {
     /// When all is calm, the node that serves does what it is asked to, at once, and so does a new one.
     async fn go_on(&self) -> Vec<String> {
         let mut stuck = Vec::new();
-        if self.last_node().is_serving() {
+        let serving = self.nodes.borrow().iter().any(|node| node.is_serving());
+        if serving {
             stuck.extend(self.ask_all().await);
         }
         self.start_node().await;
         stuck.extend(self.ask_all().await);
+        sleep(Duration::from_secs(5)).await;
+        stuck.extend(self.is_unfair().await);
         stuck
+    }
+
+    /// In a cluster at rest, no node has two ranges more than another.
+    async fn is_unfair(&self) -> Option<String> {
+        self.cluster.as_ref()?;
+        let nodes = self.world.memory.list().await.unwrap();
+        let owns: Vec<usize> = nodes.iter().map(|heartbeat| heartbeat.owns.len()).collect();
+        let spread = owns.iter().max()? - owns.iter().min()?;
+        let all: usize = owns.iter().sum();
+        (spread > 1 || all != usize::from(ring().size()))
+            .then(|| format!("ranges are owned like this: {owns:?}"))
     }
 
     /// Asks every doctor for everything; who does not answer is stuck.
@@ -254,10 +308,6 @@ impl Session {
         let answered = matches!(beside, Told::Done | Told::Rejected(Rejection::BookingNotFound));
         let refused = matches!(told, Told::Rejected(Rejection::AlreadyBooked | Rejection::SlotFull));
         (!refused || !answered).then(|| format!("the old platform's seat: {told:?}, beside it {beside:?}"))
-    }
-
-    pub fn last_node(&self) -> Rc<Node> {
-        Rc::clone(self.nodes.borrow().last().unwrap())
     }
 }
 

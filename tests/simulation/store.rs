@@ -42,6 +42,8 @@ struct Unseen {
 struct Inner {
     accepted: Vec<Accepted>,
     tokens: HashSet<RequestToken>,
+    /// Requests that are yet to arrive, by number.
+    under_way: BTreeMap<usize, (usize, Batch)>,
     /// Requests of which an attempt was lost while all were.
     lost: HashSet<RequestToken>,
     unseen: Vec<Unseen>,
@@ -67,6 +69,7 @@ impl World {
         let inner = Inner {
             accepted: Vec::new(),
             tokens: HashSet::new(),
+            under_way: BTreeMap::new(),
             lost: HashSet::new(),
             unseen: Vec::new(),
             counts: BTreeMap::new(),
@@ -170,8 +173,33 @@ impl World {
         self.inner().weather
     }
 
+    /// A node's request arrives later.
+    pub fn put_under_way(&self, node: usize, batch: Batch) -> usize {
+        let number = self.next();
+        self.inner().under_way.insert(number, (node, batch));
+        number
+    }
+
+    /// It arrives now, if it has not yet.
+    pub fn arrives(&self, number: usize) -> Option<(usize, Batch)> {
+        self.inner().under_way.remove(&number)
+    }
+
+    /// Something for this range arrives now.
+    pub fn arrives_for(&self, range: RangeId) -> Option<(usize, Batch)> {
+        let mut inner = self.inner();
+        let concerns = |batch: &Batch| batch.checks.iter().any(|check| check.range == range);
+        let number = *inner.under_way.iter().find(|(_, (_, batch))| concerns(batch))?.0;
+        inner.under_way.remove(&number)
+    }
+
     /// Applies a request for the first time, or recognises it. Gives the time from which queries show all of it.
-    pub async fn apply(&self, node: usize, batch: &Batch) -> (Result<(), CommitError>, Instant) {
+    pub async fn apply(
+        &self,
+        node: usize,
+        batch: &Batch,
+        unseen: bool,
+    ) -> (Result<(), CommitError>, Instant) {
         let before: Vec<Vec<ScheduleRow>> = {
             let mut before = Vec::new();
             for event in &batch.events {
@@ -197,9 +225,10 @@ impl World {
                 ));
                 let at = self.next();
                 self.inner().accepted.push(Accepted::Event { at, event: event.clone() });
-                if self.dice.permille(self.weather().lag) {
+                if unseen || self.dice.permille(self.weather().lag) {
                     self.count(Fault::ReadLags);
-                    let until = now + self.dice.millis(1, LAG_MAX.as_millis() as u64);
+                    let most = LAG_MAX.as_millis() as u64;
+                    let until = now + self.dice.millis(if unseen { most / 2 } else { 1 }, most);
                     seen_from = seen_from.max(until);
                     let BatchEvent { doctor, event, .. } = event.clone();
                     self.inner().unseen.push(Unseen { until, doctor, event, before });

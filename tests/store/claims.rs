@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::NodeId;
 use engine::limits::RANGES;
-use engine::shard::{FencingEpoch, RangeId};
+use engine::shard::{FencingEpoch, RangeId, Ring};
 use engine::store::{Claim, ClaimError, CommitError, Fence, FenceCheck, LoadError, Reason};
 use futures::future::join_all;
 
@@ -19,7 +19,7 @@ fn claim(range: RangeId, node: u128, from: Option<FencingEpoch>) -> Claim {
 #[tokio::test]
 async fn of_many_claims_from_the_same_epoch_exactly_one_wins() {
     each_store(async |store| {
-        let range = RangeId::from_index(7).unwrap();
+        let range = Ring::default().range(7).unwrap();
         let mut seen = None;
         for round in 1..=3 {
             let contenders = (1..=NODES).map(|node| {
@@ -38,7 +38,10 @@ async fn of_many_claims_from_the_same_epoch_exactly_one_wins() {
             assert_eq!(epoch.get(), round);
             let owner =
                 Fence { range, owner: NodeId::new(node), address: format!("10.0.0.{node}:80"), epoch };
-            assert_eq!(store.fences.read().await.unwrap(), [owner]);
+            assert_eq!(
+                store.fences.read(&Ring::default().ranges().collect::<Vec<_>>()).await.unwrap(),
+                [owner]
+            );
             seen = Some(epoch);
         }
     })
@@ -48,7 +51,7 @@ async fn of_many_claims_from_the_same_epoch_exactly_one_wins() {
 #[tokio::test]
 async fn a_claim_from_an_epoch_that_is_not_there_is_raised() {
     each_store(async |store| {
-        let range = RangeId::from_index(0).unwrap();
+        let range = Ring::default().range(0).unwrap();
         let from_nothing = store.fences.claim(&claim(range, 1, Some(FencingEpoch::INITIAL))).await;
         assert!(matches!(from_nothing, Err(ClaimError::Raised)), "{from_nothing:?}");
         store.fences.claim(&claim(range, 1, None)).await.unwrap();
@@ -79,11 +82,18 @@ async fn a_deposed_owner_can_no_longer_commit() {
 #[tokio::test]
 async fn every_range_can_be_owned_and_all_are_read_at_once() {
     each_store(async |store| {
-        assert_eq!(store.fences.read().await.unwrap(), []);
-        join_all(RangeId::all().map(|range| own(&*store.fences, range))).await;
-        let mut ranges: Vec<_> = store.fences.read().await.unwrap().iter().map(|fence| fence.range).collect();
+        assert_eq!(store.fences.read(&Ring::default().ranges().collect::<Vec<_>>()).await.unwrap(), []);
+        join_all(Ring::default().ranges().map(|range| own(&*store.fences, range))).await;
+        let mut ranges: Vec<_> = store
+            .fences
+            .read(&Ring::default().ranges().collect::<Vec<_>>())
+            .await
+            .unwrap()
+            .iter()
+            .map(|fence| fence.range)
+            .collect();
         ranges.sort_unstable();
-        assert_eq!(ranges, RangeId::all().collect::<Vec<_>>());
+        assert_eq!(ranges, Ring::default().ranges().collect::<Vec<_>>());
         assert_eq!(ranges.len(), usize::from(RANGES));
     })
     .await;
@@ -92,12 +102,17 @@ async fn every_range_can_be_owned_and_all_are_read_at_once() {
 #[tokio::test]
 async fn fences_of_a_deployment_with_other_ranges_are_refused() {
     each_dynamo(async |dynamo| {
-        own(&dynamo.fences(), RangeId::from_index(3).unwrap()).await;
+        own(&dynamo.fences(Ring::default()), Ring::default().range(3).unwrap()).await;
         let request = dynamo.client().update_item().table_name(&dynamo.tables().engine);
         let request = request.key("PK", s("range#03")).update_expression("SET ranges = :ranges");
         let ranges = aws_sdk_dynamodb::types::AttributeValue::N("128".to_owned());
         request.expression_attribute_values(":ranges", ranges).send().await.unwrap();
-        match engine::Fences::read(&dynamo.fences()).await {
+        match engine::Fences::read(
+            &dynamo.fences(Ring::default()),
+            &Ring::default().ranges().collect::<Vec<_>>(),
+        )
+        .await
+        {
             Err(LoadError::Refused(text)) => {
                 assert!(text.contains("128 ranges there and into 64 here"), "{text}")
             }
@@ -111,7 +126,11 @@ async fn fences_of_a_deployment_with_other_ranges_are_refused() {
 async fn a_fence_that_cannot_be_read_is_an_error_and_not_an_absent_owner() {
     each_dynamo(async |dynamo| {
         put(dynamo, &dynamo.tables().engine, [("PK", s("range#03")), ("owner", s("somebody"))]).await;
-        let read = engine::Fences::read(&dynamo.fences()).await;
+        let read = engine::Fences::read(
+            &dynamo.fences(Ring::default()),
+            &Ring::default().ranges().collect::<Vec<_>>(),
+        )
+        .await;
         assert!(matches!(read, Err(LoadError::Refused(_))), "{read:?}");
     })
     .await;

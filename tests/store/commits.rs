@@ -4,6 +4,7 @@ use chrono::Weekday;
 use engine::IdempotencyKey;
 use engine::calendar::{Booking, DateSpelling, Event, ScheduleRow, SlotSpan, SpellingSet};
 use engine::limits::EVENT_ACTIONS_MAX;
+use engine::shard::Ring;
 use engine::store::{CommitError, Reason, Reasons};
 
 use crate::harness::{
@@ -89,7 +90,7 @@ async fn a_fence_that_nobody_ever_raised_refuses_too() {
     each_store(async |store| {
         let (dr, other) = (doctor("a@x.com"), doctor("b@x.com"));
         let fence = store.own(&dr).await;
-        let unowned = engine::store::FenceCheck { range: engine::shard::RangeId::of(&other), ..fence };
+        let unowned = engine::store::FenceCheck { range: Ring::default().range_of(&other), ..fence };
         let events = vec![booked(&other, &seat("ada@x.com", "09:00"))];
         let outcome = store.bookings.commit(&batch(&[unowned], events)).await;
         assert_eq!(reasons(outcome), Reasons { checks: vec![FAILED], events: vec![Reason::Innocent] });

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use engine::shard::RangeId;
+use engine::shard::{RangeId, Ring};
 use engine::store::{BookingStore, CommitError, FenceCheck};
 use futures::FutureExt;
 use persistence::{AccessKeys, DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, TableNames, Where};
@@ -96,7 +96,7 @@ impl Served {
         let dynamo = connect_as(&endpoint, TableNames::default()).await;
         let (fence, flushes) = letting_through(&gate, async {
             dynamo.create_missing_tables().await.unwrap();
-            own(&dynamo.fences(), RangeId::of(&doctor("dr@x.com"))).await
+            own(&dynamo.fences(Ring::default()), Ring::default().range_of(&doctor("dr@x.com"))).await
         })
         .await;
         assert!(flushes > 0, "no flush goes through the gate");

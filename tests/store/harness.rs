@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::NaiveDate;
 use engine::calendar::{Booking, DateSpelling, Event, SpellingSet};
 use engine::chance::{Chance, SystemChance};
-use engine::shard::{FencingEpoch, RangeId};
+use engine::shard::{FencingEpoch, RangeId, Ring};
 use engine::store::{Batch, BatchEvent, Claim, DateRows, FenceCheck, StoredSeat};
 use engine::{BookingStore, DoctorId, EventId, Fences, MemoryStore, NodeId, RequestToken, SlotStart, UserId};
 use persistence::{Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
@@ -40,7 +40,7 @@ impl Store {
     fn dynamo(dynamo: Dynamo) -> Self {
         Self {
             bookings: Arc::new(dynamo.bookings()),
-            fences: Arc::new(dynamo.fences()),
+            fences: Arc::new(dynamo.fences(Ring::default())),
             inside: Inside::Dynamo(dynamo),
         }
     }
@@ -69,7 +69,7 @@ impl Store {
 
     /// Takes the range of `doctor` for the first time.
     pub(crate) async fn own(&self, doctor: &DoctorId) -> FenceCheck {
-        own(&*self.fences, RangeId::of(doctor)).await
+        own(&*self.fences, Ring::default().range_of(doctor)).await
     }
 
     /// A date's seats in a fixed order.
@@ -154,7 +154,7 @@ pub(crate) async fn connect_as(endpoint: &str, names: TableNames) -> Dynamo {
 pub(crate) fn names() -> TableNames {
     let prefix = format!("test-{:08x}", SystemChance.bits() >> 96);
     let name = |name: String| format!("{prefix}-{name}");
-    let TableNames { users, doctors, availability, bookings, chat_history, payments, engine, audit } =
+    let TableNames { users, doctors, availability, bookings, chat_history, payments, engine, nodes, audit } =
         TableNames::default();
     TableNames {
         users: name(users),
@@ -164,6 +164,7 @@ pub(crate) fn names() -> TableNames {
         chat_history: name(chat_history),
         payments: name(payments),
         engine: name(engine),
+        nodes: name(nodes),
         audit: name(audit),
     }
 }

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use engine::calendar::Booking;
-use engine::shard::RangeId;
+use engine::shard::{RangeId, Ring};
 use engine::store::{BookingStore, LoadError};
 use persistence::{BookingRow, Dynamo, LISTED_DATES_MAX};
 
@@ -54,7 +54,7 @@ async fn a_users_bookings_are_listed_by_date_and_start_from_a_day_on() {
 async fn a_committed_booking_is_listed_whole() {
     each_dynamo(async |dynamo| {
         let dr = doctor("dr@x.com");
-        let fence = own(&dynamo.fences(), RangeId::of(&dr)).await;
+        let fence = own(&dynamo.fences(Ring::default()), Ring::default().range_of(&dr)).await;
         let booking = Booking { date: date("2026-11-30"), ..seat("ada@x.com", "09:00") };
         dynamo.bookings().commit(&batch(&[fence], vec![booked(&dr, &booking)])).await.unwrap();
         let expected = BookingRow {

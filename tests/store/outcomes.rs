@@ -1,6 +1,6 @@
 //! What a failure tells: certainly not, certainly, or perhaps.
 
-use engine::shard::RangeId;
+use engine::shard::{RangeId, Ring};
 use engine::store::{BookingStore, Claim, ClaimError, CommitError, Fences, LoadError};
 use engine::{NodeId, RequestToken};
 use persistence::{ConnectError, Dynamo, Endpoint, TableNames};
@@ -11,14 +11,19 @@ use crate::harness::{
 };
 
 fn first_claim() -> Claim {
-    Claim { range: RangeId::from_index(1).unwrap(), node: NodeId::new(1), address: String::new(), from: None }
+    Claim {
+        range: Ring::default().range(1).unwrap(),
+        node: NodeId::new(1),
+        address: String::new(),
+        from: None,
+    }
 }
 
 #[tokio::test]
 async fn an_answer_that_was_lost_leaves_the_outcome_unknown_and_the_same_request_settles_it() {
     each_lossy(async |dynamo, proxy| {
         let dr = doctor("dr@x.com");
-        let fence = own(&dynamo.fences(), RangeId::of(&dr)).await;
+        let fence = own(&dynamo.fences(Ring::default()), Ring::default().range_of(&dr)).await;
         let event = booked(&dr, &seat("ada@x.com", "09:00"));
         let request = batch(&[fence], vec![event.clone()]);
 
@@ -42,9 +47,12 @@ async fn an_answer_that_was_lost_leaves_the_outcome_unknown_and_the_same_request
 async fn a_claim_whose_answer_was_lost_is_unknown_and_the_fence_names_the_owner() {
     each_lossy(async |dynamo, proxy| {
         proxy.lose_answers(1);
-        let outcome = dynamo.fences().claim(&first_claim()).await;
+        let outcome = dynamo.fences(Ring::default()).claim(&first_claim()).await;
         assert!(matches!(outcome, Err(ClaimError::Unknown(_))), "{outcome:?}");
-        assert_eq!(dynamo.fences().read().await.unwrap()[0].owner, NodeId::new(1));
+        assert_eq!(
+            dynamo.fences(Ring::default()).read(&[Ring::default().range(1).unwrap()]).await.unwrap()[0].owner,
+            NodeId::new(1)
+        );
     })
     .await;
 }
@@ -70,7 +78,7 @@ async fn a_connection_that_is_refused_certainly_changed_nothing() {
         .commit(&batch(&[], vec![booked(&doctor("dr@x.com"), &seat("a@x.com", "09:00"))]))
         .await;
     assert!(matches!(outcome, Err(CommitError::Aborted(_))), "{outcome:?}");
-    let outcome = dynamo.fences().claim(&first_claim()).await;
+    let outcome = dynamo.fences(Ring::default()).claim(&first_claim()).await;
     assert!(matches!(outcome, Err(ClaimError::Aborted(_))), "{outcome:?}");
     let outcome = dynamo.bookings().doctor_exists(&doctor("dr@x.com")).await;
     assert!(matches!(outcome, Err(LoadError::Unavailable(_))), "{outcome:?}");
@@ -95,7 +103,7 @@ async fn a_server_that_never_answers_leaves_the_outcome_unknown_within_the_limit
 async fn a_table_that_is_not_there_certainly_changed_nothing() {
     each_endpoint(async |endpoint| {
         let dynamo = connect(endpoint).await;
-        let outcome = dynamo.fences().claim(&first_claim()).await;
+        let outcome = dynamo.fences(Ring::default()).claim(&first_claim()).await;
         assert!(matches!(outcome, Err(ClaimError::Aborted(_))), "{outcome:?}");
         let outcome = dynamo.bookings().load_date(&doctor("dr@x.com"), date("2026-12-01")).await;
         assert!(matches!(outcome, Err(LoadError::Refused(_))), "{outcome:?}");

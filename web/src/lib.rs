@@ -1,7 +1,7 @@
 //! All that knows HTTP, JSON, tokens and environment variables.
 //!
 //! A call is one straight line. [`startup`] wires the store, the engine and the `routes`; a route leads to a function
-//! in `handlers`, which parses, asks and renders; whom it asks is the engine's directory, or `services` for what is no
+//! in `handlers`, which parses, asks and renders; whom it asks is the engine's router, or `services` for what is no
 //! doctor's. Everything that goes wrong climbs back as one `ApiError`, which alone knows status codes.
 //!
 //! This crate knows neither AWS nor the rules of the calendar.

@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::Data;
 use anyhow::Context;
-use engine::{Chance, Clock, Directory, Engine, Parts, Placement, Standing, SystemChance, SystemClock};
+use engine::shard::Ring;
+use engine::{
+    Chance, Clock, Directory, Engine, Membership, Parts, Placement, Standing, SystemChance, SystemClock,
+};
 use futures::future::select_all;
 use persistence::{
     AccountKind, DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, S3, Where, fresh_secret,
@@ -150,10 +153,12 @@ impl Application {
         }
         let engine = Engine::start(Parts {
             store: Arc::new(dynamo.bookings()),
-            fences: Arc::new(dynamo.fences()),
+            fences: Arc::new(dynamo.fences(Ring::default())),
             clock: Arc::clone(&clock),
             chance: Arc::clone(&chance),
             clinic: config.clinic,
+            ring: Ring::default(),
+            membership: Membership::Solo,
             placement,
         });
         let engine = engine.await.context("the tables cannot be taken over")?;
@@ -179,7 +184,7 @@ impl Application {
             clock,
             clinic: config.clinic,
             tokens: Tokens::new(&secret),
-            directory: engine.directory(),
+            router: engine.router(),
             user_bookings: dynamo.user_bookings(),
             locker: s3.locker(&dynamo),
             doctor_lists: Semaphore::new(DOCTOR_LISTS_AT_ONCE),
@@ -233,7 +238,7 @@ impl Application {
 
     /// The live doctors, for tests that count them.
     pub fn directory(&self) -> Directory {
-        self.engine.directory()
+        self.engine.router().directory().clone()
     }
 
     /// Serves until `stop` is done or another process takes over. Whatever has begun by then is stored and answered.

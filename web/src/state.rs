@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::HttpRequest;
 use actix_web::web::Data;
 use chrono::{DateTime, NaiveDate, Utc};
-use engine::{Clinic, Clock, Directory, Standing};
+use engine::{Clinic, Clock, Router, Standing};
 use persistence::{Locker, UserBookings};
 use tokio::sync::{Semaphore, watch};
 
@@ -31,7 +31,7 @@ pub(crate) struct AppState {
     pub(crate) collector: Collector,
     pub(crate) payments: Payments,
     pub(crate) profiles: Profiles,
-    pub(crate) directory: Directory,
+    pub(crate) router: Router,
     pub(crate) user_bookings: UserBookings,
     pub(crate) locker: Locker,
     /// Places for readers of doctors' lists.

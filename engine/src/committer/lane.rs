@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::outcome::{Fate, Verdict, judge};
-use super::{Barrier, InLane, Outcome, Waiting, batch};
+use super::{Barrier, InLane, Outcome, Waiting, Whose, batch};
 use crate::chance::Chance;
 use crate::ids::{DoctorId, RequestToken};
 use crate::limits::{
@@ -96,16 +96,22 @@ impl Lane {
         }
     }
 
-    /// Lets doctors load of whom nothing is left in the lane.
+    /// Lets those go on of whom nothing is left in the lane.
     fn pass_barriers(&mut self) {
         let mut waiting = Vec::new();
         for barrier in std::mem::take(&mut self.barriers) {
-            if self.queue.iter().any(|event| event.staged.doctor == barrier.doctor) {
+            let is_left = self.queue.iter().any(|InLane { staged, .. }| match &barrier.of {
+                Whose::Doctor(doctor) => staged.doctor == *doctor,
+                Whose::Range(range) => staged.range == *range,
+            });
+            if is_left {
                 waiting.push(barrier);
-            } else {
-                self.blocked.remove(&barrier.doctor);
-                let _ = barrier.passed.send(());
+                continue;
             }
+            if let Whose::Doctor(doctor) = &barrier.of {
+                self.blocked.remove(doctor);
+            }
+            let _ = barrier.passed.send(());
         }
         self.barriers = waiting;
     }
@@ -251,7 +257,7 @@ impl Lane {
             let blocked = self.blocked.contains(&event.staged.doctor);
             match fate {
                 Fate::Fenced => {
-                    self.node.ownership().lose();
+                    self.node.lost(event.staged.range);
                     self.block(&event.staged.doctor);
                     event.end(Outcome::Fenced);
                 }

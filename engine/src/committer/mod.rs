@@ -61,7 +61,7 @@ pub struct Staged {
 /// What waits in a lane.
 enum Waiting {
     Event(InLane),
-    /// Answered when no event of this doctor is in the lane any more.
+    /// Answered when no event of this doctor, or of this range, is in the lane any more.
     Barrier(Barrier),
     /// Answered when the lane is empty, which then ends.
     Drain(oneshot::Sender<()>),
@@ -76,8 +76,14 @@ struct InLane {
 }
 
 struct Barrier {
-    doctor: DoctorId,
+    of: Whose,
     passed: oneshot::Sender<()>,
+}
+
+/// Whose events a barrier waits for.
+enum Whose {
+    Doctor(DoctorId),
+    Range(RangeId),
 }
 
 /// The way to the store.
@@ -114,8 +120,17 @@ impl Committer {
     /// Returns when no event of `doctor` that was staged before is queued or in flight. From then on its events are
     /// accepted again, should one have been refused.
     pub async fn settled(&self, doctor: DoctorId, range: RangeId) {
+        self.pass(range, Whose::Doctor(doctor)).await;
+    }
+
+    /// Returns when no event of `range` that was staged before is queued or in flight.
+    pub(crate) async fn range_settled(&self, range: RangeId) {
+        self.pass(range, Whose::Range(range)).await;
+    }
+
+    async fn pass(&self, range: RangeId, of: Whose) {
         let (passed, wait) = oneshot::channel();
-        if self.lane(range).send(Waiting::Barrier(Barrier { doctor, passed })).await.is_ok() {
+        if self.lane(range).send(Waiting::Barrier(Barrier { of, passed })).await.is_ok() {
             // An error means that the lane has ended: nothing is in flight either.
             let _ = wait.await;
         }

@@ -7,7 +7,7 @@ use super::{InLane, Staged, batch};
 use crate::calendar::{Booking, Event, SlotStart};
 use crate::ids::{DoctorId, EventId, RequestToken, UserId};
 use crate::limits::BATCH_ACTIONS_MAX;
-use crate::shard::{FencingEpoch, RangeId};
+use crate::shard::{FencingEpoch, RangeId, Ring};
 use crate::store::{Reason, Reasons};
 
 /// A booking by `user` in the doctor's slot number `slot`.
@@ -19,7 +19,7 @@ fn waiting(id: u128, doctor: &str, user: &str, slot: usize) -> InLane {
         start: SlotStart::all().nth(slot).unwrap(),
         key: None,
     };
-    let (range, epoch) = (RangeId::of(&doctor), FencingEpoch::INITIAL);
+    let (range, epoch) = (Ring::default().range_of(&doctor), FencingEpoch::INITIAL);
     let staged = Staged { doctor, range, epoch, id: EventId::new(id), event: Event::Booked(booking) };
     InLane { staged, attempts: 0, alone: false, done: oneshot::channel().0 }
 }

@@ -100,10 +100,10 @@ impl DoctorActor {
             match loaded {
                 Ok(loaded) if this.epoch.is_none_or(|epoch| epoch == loaded.epoch) => this.take_in(loaded),
                 Ok(_) | Err(NotLoaded::Outdated) => this.calendar_is_wrong(ReloadReason::Fenced),
-                Err(NotLoaded::Fenced) => this.give_up_backlog(),
+                Err(NotLoaded::Fenced) => this.give_up_backlog(&EngineError::NotHere),
                 Err(NotLoaded::Store(error)) => {
                     tracing::warn!(%error, range = %this.range, "a doctor cannot be loaded");
-                    this.give_up_backlog();
+                    this.give_up_backlog(&EngineError::Unavailable);
                 }
             }
             this.work_off_backlog(ctx);
@@ -140,9 +140,9 @@ impl DoctorActor {
         }
     }
 
-    fn give_up_backlog(&mut self) {
+    fn give_up_backlog(&mut self, error: &EngineError) {
         for ask in std::mem::take(&mut self.backlog) {
-            ask.fail(EngineError::Unavailable);
+            ask.fail(error.clone());
         }
     }
 

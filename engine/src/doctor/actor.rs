@@ -125,9 +125,9 @@ impl DoctorActor {
             self.backlog.push_back(ask);
             return;
         }
-        let in_force = self.shell.ownership.epoch(self.range);
+        let in_force = self.shell.ownership.open(self.range);
         if in_force.is_none() {
-            ask.fail(EngineError::Unavailable);
+            ask.fail(EngineError::NotHere);
             self.passivate(PassivationReason::Fenced, ctx);
             return;
         }
@@ -242,7 +242,7 @@ impl DoctorActor {
                 self.calendar_is_wrong(ReloadReason::CommitUnknown);
             }
             Outcome::Fenced => {
-                ask.fail(EngineError::Unavailable);
+                ask.fail(EngineError::NotHere);
                 self.calendar_is_wrong(ReloadReason::Fenced);
             }
         }

@@ -2,11 +2,13 @@
 //!
 //! Knows nothing of calendars. The store checks the epoch on every write: see `persistence/src/dynamo/transact.rs`.
 
+mod node;
 mod ownership;
 mod range;
-mod takeover;
+mod solo;
 
+pub use node::Node;
+pub(crate) use node::Raised;
 pub use ownership::{Ownership, Standing};
-pub use range::{FencingEpoch, RangeId};
-pub(crate) use takeover::Raised;
-pub use takeover::{Node, TakeoverError};
+pub use range::{FencingEpoch, RangeId, Ring};
+pub use solo::TakeoverError;

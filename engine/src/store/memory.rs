@@ -9,11 +9,11 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
 use super::{
-    Batch, BatchEvent, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, FenceCheck, Fences,
-    LoadError, Reason, Reasons, StoredSeat,
+    Batch, BatchEvent, BeatError, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, FenceCheck,
+    Fences, Heartbeat, LoadError, Nodes, Reason, Reasons, StoredSeat,
 };
 use crate::calendar::{Booking, DateSpelling, Event, ScheduleRow, SlotStart, SpellingSet};
-use crate::ids::{DoctorId, EventId, RequestToken, UserId};
+use crate::ids::{DoctorId, EventId, NodeId, RequestToken, UserId};
 use crate::shard::{FencingEpoch, RangeId};
 
 /// A store in memory; clones share it.
@@ -28,6 +28,7 @@ struct Tables {
     seats: BTreeMap<SeatKey, StoredSeat>,
     schedules: BTreeMap<(DoctorId, u8), Vec<ScheduleRow>>,
     fences: BTreeMap<RangeId, Fence>,
+    nodes: BTreeMap<NodeId, Heartbeat>,
     requests: HashMap<RequestToken, Batch>,
     /// The tokens, oldest first.
     tokens: VecDeque<RequestToken>,
@@ -209,8 +210,10 @@ fn keys_of(BatchEvent { doctor, event, .. }: &BatchEvent) -> impl Iterator<Item 
 }
 
 impl Fences for MemoryStore {
-    fn read(&self) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
-        ready(Ok(self.tables().fences.values().cloned().collect())).boxed()
+    fn read(&self, ranges: &[RangeId]) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
+        let tables = self.tables();
+        let found = ranges.iter().filter_map(|range| tables.fences.get(range).cloned()).collect();
+        ready(Ok(found)).boxed()
     }
 
     fn claim(&self, claim: &Claim) -> BoxFuture<'static, Result<FencingEpoch, ClaimError>> {
@@ -223,5 +226,36 @@ impl Fences for MemoryStore {
         let Claim { range, node: owner, address, .. } = claim.clone();
         tables.fences.insert(range, Fence { range, owner, address, epoch });
         ready(Ok(epoch)).boxed()
+    }
+}
+
+impl Nodes for MemoryStore {
+    fn list(&self) -> BoxFuture<'static, Result<Vec<Heartbeat>, LoadError>> {
+        ready(Ok(self.tables().nodes.values().cloned().collect())).boxed()
+    }
+
+    fn join(&self, heartbeat: &Heartbeat) -> BoxFuture<'static, Result<(), BeatError>> {
+        let mut tables = self.tables();
+        let is_new = !tables.nodes.contains_key(&heartbeat.node);
+        if is_new {
+            tables.nodes.insert(heartbeat.node, heartbeat.clone());
+        }
+        ready(if is_new { Ok(()) } else { Err(BeatError::Moved) }).boxed()
+    }
+
+    fn beat(&self, heartbeat: &Heartbeat) -> BoxFuture<'static, Result<(), BeatError>> {
+        let mut tables = self.tables();
+        let stored = tables.nodes.get_mut(&heartbeat.node).filter(|stored| stored.count < heartbeat.count);
+        let stored = stored.map(|stored| stored.clone_from(heartbeat));
+        ready(stored.ok_or(BeatError::Moved)).boxed()
+    }
+
+    fn bury(&self, node: NodeId, count: u64) -> BoxFuture<'static, Result<(), BeatError>> {
+        let mut tables = self.tables();
+        let stands = tables.nodes.get(&node).is_some_and(|stored| stored.count == count);
+        if stands {
+            tables.nodes.remove(&node);
+        }
+        ready(if stands { Ok(()) } else { Err(BeatError::Moved) }).boxed()
     }
 }

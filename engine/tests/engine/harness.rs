@@ -7,13 +7,14 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, TimeZone, Utc, Weekday};
 use engine::calendar::{Booking, DateSpelling, ScheduleRow};
 use engine::runtime::{Engine, Parts, Placement};
-use engine::shard::{FencingEpoch, TakeoverError};
+use engine::shard::{FencingEpoch, RangeId, Ring, TakeoverError};
 use engine::store::{
-    Batch, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, Fences, LoadError, Reason, Reasons,
+    Batch, BeatError, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, Fences, Heartbeat,
+    LoadError, Nodes, Reason, Reasons,
 };
 use engine::{
-    Answer, Clinic, Command, Directory, DoctorId, EngineError, IdempotencyKey, ManualClock, MemoryStore,
-    RequestToken, SeededChance, SlotStart, UserId,
+    Answer, Clinic, Command, DoctorId, EngineError, IdempotencyKey, ManualClock, Membership, MemoryStore,
+    NodeId, RequestToken, Router, SeededChance, SlotStart, UserId,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -207,11 +208,11 @@ impl BookingStore for FaultyStore {
 }
 
 impl Fences for FaultyStore {
-    fn read(&self) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
+    fn read(&self, ranges: &[RangeId]) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
         if self.is_silent() {
             return std::future::ready(Err(LoadError::Unavailable("silent".to_owned()))).boxed();
         }
-        self.memory.read()
+        self.memory.read(ranges)
     }
 
     fn claim(&self, claim: &Claim) -> BoxFuture<'static, Result<FencingEpoch, ClaimError>> {
@@ -228,10 +229,34 @@ impl Fences for FaultyStore {
     }
 }
 
+impl Nodes for FaultyStore {
+    fn list(&self) -> BoxFuture<'static, Result<Vec<Heartbeat>, LoadError>> {
+        if self.is_silent() {
+            return std::future::pending().boxed();
+        }
+        self.memory.list()
+    }
+
+    fn join(&self, heartbeat: &Heartbeat) -> BoxFuture<'static, Result<(), BeatError>> {
+        self.memory.join(heartbeat)
+    }
+
+    fn beat(&self, heartbeat: &Heartbeat) -> BoxFuture<'static, Result<(), BeatError>> {
+        if self.is_silent() {
+            return std::future::pending().boxed();
+        }
+        self.memory.beat(heartbeat)
+    }
+
+    fn bury(&self, node: NodeId, count: u64) -> BoxFuture<'static, Result<(), BeatError>> {
+        self.memory.bury(node, count)
+    }
+}
+
 /// A running engine, its store and its clock.
 pub struct TestEngine {
     pub engine: Engine,
-    pub doctors: Directory,
+    pub doctors: Router,
     pub store: FaultyStore,
     pub clock: Arc<ManualClock>,
 }
@@ -257,10 +282,12 @@ impl TestEngine {
             clock: clock.clone(),
             chance: Arc::new(SeededChance::new(seed)),
             clinic: Clinic::new(chrono_tz::Tz::Asia__Kolkata),
+            ring: Ring::default(),
+            membership: Membership::Solo,
             placement,
         });
         let engine = engine.await?;
-        Ok(Self { doctors: engine.directory(), engine, store, clock })
+        Ok(Self { doctors: engine.router(), engine, store, clock })
     }
 
     /// A registered doctor who offers 10:30 and 11:00 every day.

@@ -19,7 +19,7 @@ fn invented_doctors_are_not_found_and_leave_nothing_behind() {
             assert_eq!(app.doctors.view(&doctor, date("2026-11-24")).await, Err(not_found.clone()));
             assert_eq!(app.doctors.view(&doctor, date("2031-01-01")).await, Err(not_found));
         }
-        assert_eq!(app.doctors.active(), 0);
+        assert_eq!(app.doctors.directory().active(), 0);
         // That answer is not remembered either.
         app.doctor("nobody7").await;
         assert!(app.book(&doctor("nobody7"), "ada", "2026-11-24", "10:30").await.is_ok());
@@ -32,9 +32,9 @@ fn an_idle_doctor_leaves_memory_and_comes_back_as_stored() {
         let app = TestEngine::start().await;
         let doctor = app.doctor("asha").await;
         app.book(&doctor, "ada", "2026-11-24", "10:30").await.unwrap();
-        assert_eq!(app.doctors.active(), 1);
+        assert_eq!(app.doctors.directory().active(), 1);
         tokio::time::sleep(IDLE_BEFORE_PASSIVATION + Duration::from_secs(10)).await;
-        assert_eq!(app.doctors.active(), 0);
+        assert_eq!(app.doctors.directory().active(), 0);
         assert_eq!(app.booked(&doctor, "2026-11-24", "10:30").await, 1);
     });
 }
@@ -47,7 +47,7 @@ fn a_doctor_that_is_in_use_stays_in_memory() {
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_secs(60)).await;
             app.booked(&doctor, "2026-11-24", "10:30").await;
-            assert_eq!(app.doctors.active(), 1);
+            assert_eq!(app.doctors.directory().active(), 1);
         }
     });
 }
@@ -107,7 +107,7 @@ fn stopping_stores_and_answers_everything_in_flight() {
         }
         assert_eq!(store.holders(&doctor, "2026-11-24", "10:30").len(), 5);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(doctors.active(), 0);
+        assert_eq!(doctors.directory().active(), 0);
         let late = doctors.ask(&doctor, book("late", "2026-11-24", "10:30")).await;
         assert_eq!(late, Err(EngineError::Unavailable));
     });

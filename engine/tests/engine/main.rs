@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod cluster;
 mod commits;
 mod lifecycle;
 mod racing;

@@ -9,7 +9,7 @@ use std::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use engine::store::{ClaimError, CommitError, LoadError};
+use engine::store::{BeatError, ClaimError, CommitError, LoadError};
 use hyper_util::client::legacy::Error as ClientError;
 
 /// Why a request was not answered with success.
@@ -106,6 +106,17 @@ impl Failure {
             Self::Unreachable(text) | Self::NotNow(text) | Self::Denied(text) => CommitError::Aborted(text),
             Self::Malformed(text) => CommitError::Malformed(text),
             Self::Unknown(text) => CommitError::Unknown(text),
+        }
+    }
+
+    /// As the engine's error for heartbeats, which tells no certainties apart: the next one tells.
+    pub(super) fn into_beat_error(self) -> BeatError {
+        match self {
+            Self::Unreachable(text)
+            | Self::NotNow(text)
+            | Self::Denied(text)
+            | Self::Malformed(text)
+            | Self::Unknown(text) => BeatError::Unknown(text),
         }
     }
 

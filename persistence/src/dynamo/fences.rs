@@ -7,8 +7,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use engine::Fences;
-use engine::limits::RANGES;
-use engine::shard::{FencingEpoch, RangeId};
+use engine::shard::{FencingEpoch, RangeId, Ring};
 use engine::store::{Claim, ClaimError, Fence, LoadError};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -21,19 +20,18 @@ use super::{Dynamo, keys};
 /// again.
 const READ_PARTS_MAX: usize = 8;
 /// Keys in one `BatchGetItem` (API reference).
-const BATCH_GET_MAX: u16 = 100;
-
-const _: () = assert!(RANGES <= BATCH_GET_MAX);
+const BATCH_GET_MAX: usize = 100;
 
 /// The fence items in DynamoDB.
 #[derive(Debug, Clone)]
 pub struct DynamoFences {
     dynamo: Dynamo,
+    ring: Ring,
 }
 
 impl DynamoFences {
-    pub(super) const fn new(dynamo: Dynamo) -> Self {
-        Self { dynamo }
+    pub(super) const fn new(dynamo: Dynamo, ring: Ring) -> Self {
+        Self { dynamo, ring }
     }
 
     fn claim_request(&self, claim: &Claim, epoch: FencingEpoch) -> UpdateItemFluentBuilder {
@@ -44,7 +42,7 @@ impl DynamoFences {
             .table_name(&self.dynamo.tables.engine)
             .key(keys::PK, text(keys::fence_partition(claim.range)));
         let mut assignments = Vec::new();
-        for (name, value) in fence_attributes(claim, epoch) {
+        for (name, value) in fence_attributes(claim, epoch, self.ring) {
             assignments.push(format!("#{name} = :new_{name}"));
             request = request
                 .expression_attribute_names(format!("#{name}"), name)
@@ -61,11 +59,14 @@ impl DynamoFences {
 }
 
 impl Fences for DynamoFences {
-    fn read(&self) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
-        let dynamo = self.dynamo.clone();
+    fn read(&self, ranges: &[RangeId]) -> BoxFuture<'static, Result<Vec<Fence>, LoadError>> {
+        let (this, ranges) = (self.clone(), ranges.to_vec());
         async move {
-            let items = read_items(&dynamo).await?;
-            items.iter().map(|item| read_fence(item).map_err(LoadError::Refused)).collect()
+            let mut items = Vec::with_capacity(ranges.len());
+            for some in ranges.chunks(BATCH_GET_MAX) {
+                items.extend(read_items(&this.dynamo, some).await?);
+            }
+            items.iter().map(|item| read_fence(item, this.ring).map_err(LoadError::Refused)).collect()
         }
         .boxed()
     }
@@ -86,11 +87,11 @@ impl Fences for DynamoFences {
     }
 }
 
-async fn read_items(dynamo: &Dynamo) -> Result<Vec<Item>, LoadError> {
+async fn read_items(dynamo: &Dynamo, ranges: &[RangeId]) -> Result<Vec<Item>, LoadError> {
     let table = &dynamo.tables.engine;
     let malformed = |error: BuildError| LoadError::Refused(error.to_string());
-    let mut wanted = HashMap::from([(table.clone(), all_keys().map_err(malformed)?)]);
-    let mut items = Vec::with_capacity(usize::from(RANGES));
+    let mut wanted = HashMap::from([(table.clone(), keys_of(ranges).map_err(malformed)?)]);
+    let mut items = Vec::with_capacity(ranges.len());
     for _ in 0..READ_PARTS_MAX {
         let request = dynamo.patient.batch_get_item().set_request_items(Some(wanted));
         let answer = request.send().await.map_err(load_error)?;
@@ -103,10 +104,10 @@ async fn read_items(dynamo: &Dynamo) -> Result<Vec<Item>, LoadError> {
     Err(LoadError::Unavailable("the fences are answered only in part".to_owned()))
 }
 
-fn all_keys() -> Result<KeysAndAttributes, BuildError> {
-    let key = |range: RangeId| Item::from([(keys::PK.to_owned(), text(keys::fence_partition(range)))]);
+fn keys_of(ranges: &[RangeId]) -> Result<KeysAndAttributes, BuildError> {
+    let key = |range: &RangeId| Item::from([(keys::PK.to_owned(), text(keys::fence_partition(*range)))]);
     KeysAndAttributes::builder()
-        .set_keys(Some(RangeId::all().map(key).collect()))
+        .set_keys(Some(ranges.iter().map(key).collect()))
         .consistent_read(true)
         .build()
 }

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{Days, NaiveDate, NaiveTime};
 use engine::calendar::{Booking, DateSpelling, ScheduleRow, SpellingSet};
-use engine::limits::{BOOKING_KEPT_DAYS, RANGES};
-use engine::shard::FencingEpoch;
+use engine::limits::BOOKING_KEPT_DAYS;
+use engine::shard::{FencingEpoch, Ring};
 use engine::store::{Claim, DateRows, Fence, StoredSeat};
 use engine::{DoctorId, EventId, IdempotencyKey, NodeId, SlotSpan, SlotStart, UserId};
 
@@ -133,28 +133,34 @@ pub(super) fn read_schedule(table: &str, item: &Item) -> Option<ScheduleRow> {
 }
 
 /// What a claim makes of a fence item, beside its key.
-pub(super) fn fence_attributes(claim: &Claim, epoch: FencingEpoch) -> [(&'static str, AttributeValue); 4] {
+pub(super) fn fence_attributes(
+    claim: &Claim,
+    epoch: FencingEpoch,
+    ring: Ring,
+) -> [(&'static str, AttributeValue); 4] {
     [
         (keys::OWNER, text(claim.node.to_string())),
         (keys::ADDRESS, text(claim.address.clone())),
         (keys::EPOCH, number(epoch.get())),
-        (keys::RANGES, number(RANGES)),
+        (keys::RANGES, number(ring.size())),
     ]
 }
 
 /// Reads a fence item; the error says what is wrong with it.
-pub(super) fn read_fence(item: &Item) -> Result<Fence, String> {
+pub(super) fn read_fence(item: &Item, ring: Ring) -> Result<Fence, String> {
     let partition = text_of(item, keys::PK).unwrap_or_default();
     let ranges: u16 =
         number_of(item, keys::RANGES).ok_or_else(|| format!("{partition} has no number of ranges"))?;
-    if ranges != RANGES {
+    let here = ring.size();
+    if ranges != here {
         return Err(format!(
-            "the doctors are cut into {ranges} ranges there and into {RANGES} here: one would have two owners"
+            "the doctors are cut into {ranges} ranges there and into {here} here: one would have two owners"
         ));
     }
     let epoch = number_of(item, keys::EPOCH).and_then(FencingEpoch::from_stored);
     Ok(Fence {
-        range: keys::parse_fence_partition(partition).ok_or_else(|| format!("{partition} is no range"))?,
+        range: keys::parse_fence_partition(partition, ring)
+            .ok_or_else(|| format!("{partition} is no range"))?,
         owner: text_of(item, keys::OWNER)
             .and_then(NodeId::parse)
             .ok_or_else(|| format!("{partition} has no owner"))?,

@@ -2,7 +2,7 @@
 
 use chrono::{NaiveDate, Weekday};
 use engine::calendar::{DateSpelling, ScheduleRow};
-use engine::shard::RangeId;
+use engine::shard::{RangeId, Ring};
 use engine::{DoctorId, SlotStart, UserId};
 
 pub(crate) const PK: &str = "PK";
@@ -23,6 +23,10 @@ pub(super) const OWNER: &str = "owner";
 pub(super) const ADDRESS: &str = "address";
 pub(super) const EPOCH: &str = "epoch";
 pub(super) const RANGES: &str = "ranges";
+pub(super) const BEAT: &str = "beat";
+pub(super) const LEAVING: &str = "leaving";
+pub(super) const OWNS: &str = "owns";
+pub(super) const DOCTORS: &str = "doctors";
 
 /// The index that finds a user's bookings.
 pub(crate) const USER_BOOKINGS_INDEX: &str = "GSI_UserBookings";
@@ -35,6 +39,12 @@ pub(super) const IS_PRESENT: &str = "attribute_exists(PK)";
 pub(super) const EPOCH_STANDS: &str = "epoch = :epoch";
 /// The placeholder of [`EPOCH_STANDS`].
 pub(super) const EPOCH_VALUE: &str = ":epoch";
+/// The node must not have been buried, and no later heartbeat of it be there already.
+pub(super) const BEAT_IS_LATER: &str = "attribute_exists(PK) AND beat < :beat";
+/// The node's heartbeat must still stand there.
+pub(super) const BEAT_STANDS: &str = "beat = :beat";
+/// The placeholder of [`BEAT_IS_LATER`] and [`BEAT_STANDS`].
+pub(super) const BEAT_VALUE: &str = ":beat";
 /// All rows of one partition; its placeholder is [`PARTITION_VALUE`].
 pub(super) const IN_PARTITION: &str = "PK = :partition";
 /// All rows of one user in [`USER_BOOKINGS_INDEX`]; its placeholder is [`PARTITION_VALUE`].
@@ -106,9 +116,9 @@ pub(super) fn uploads_partition(owner: &str) -> String {
 }
 
 /// The range that a fence item is about.
-pub(super) fn parse_fence_partition(partition: &str) -> Option<RangeId> {
+pub(super) fn parse_fence_partition(partition: &str, ring: Ring) -> Option<RangeId> {
     let (kind, index) = partition.split_once(SEPARATOR)?;
-    let range = RangeId::from_index(index.parse().ok()?)?;
+    let range = ring.range(index.parse().ok()?)?;
     (kind == "range" && fence_partition(range) == partition).then_some(range)
 }
 
@@ -149,11 +159,12 @@ mod tests {
 
     #[test]
     fn a_fence_key_names_its_range_and_nothing_else_does() {
-        for range in RangeId::all() {
-            assert_eq!(parse_fence_partition(&fence_partition(range)), Some(range));
+        let ring = Ring::default();
+        for range in ring.ranges() {
+            assert_eq!(parse_fence_partition(&fence_partition(range), ring), Some(range));
         }
         for text in ["range#7", "range#64", "range#-1", "range#+7", "node#07", "range", ""] {
-            assert_eq!(parse_fence_partition(text), None, "{text:?}");
+            assert_eq!(parse_fence_partition(text, ring), None, "{text:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! DynamoDB: one file per hop. [`bookings`] and [`fences`] implement the engine's traits; [`accounts`], [`audit`],
+//! DynamoDB: one file per hop. [`bookings`], [`fences`] and [`nodes`] implement the engine's traits; [`accounts`], [`audit`],
 //! [`chats`], [`payments`], [`profiles`], [`subscriptions`] and [`user_bookings`] are called by `web`; [`keys`],
 //! [`items`] and [`transact`] know how rows look, [`error`] what a failure means.
 
@@ -13,6 +13,7 @@ mod items;
 pub(crate) mod keys;
 mod payments;
 mod profiles;
+mod nodes;
 mod subscriptions;
 mod transact;
 mod uploads;
@@ -24,6 +25,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use engine::store::LoadError;
 
+use engine::shard::Ring;
 pub use accounts::{Account, AccountKind, Accounts, AccountsError, CreateError, NewAccount};
 pub use audit::{
     AUDIT_ENTRIES_AT_ONCE, AuditAction, AuditCursor, AuditCursorError, AuditEntry, AuditError, AuditOutcome,
@@ -35,6 +37,7 @@ pub(crate) use error::request_failure;
 pub use fences::DynamoFences;
 pub use payments::{PaymentRow, Payments, StoredPayment};
 pub use profiles::{ProfileChange, ProfileText, Profiles, PublicDoctor};
+pub use nodes::DynamoNodes;
 pub use subscriptions::Subscription;
 pub(crate) use uploads::{Entry, Journal, Uploads};
 pub use user_bookings::{BookingRow, LISTED_DATES_MAX, UserBookings};
@@ -63,8 +66,13 @@ impl Dynamo {
     }
 
     /// Who owns which range, for the engine.
-    pub fn fences(&self) -> DynamoFences {
-        DynamoFences::new(self.clone())
+    pub fn fences(&self, ring: Ring) -> DynamoFences {
+        DynamoFences::new(self.clone(), ring)
+    }
+
+    /// Which nodes take part in the cluster, for the engine.
+    pub fn nodes(&self, ring: Ring) -> DynamoNodes {
+        DynamoNodes::new(self.clone(), ring)
     }
 
     /// Patients' and doctors' accounts.

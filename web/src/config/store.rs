@@ -80,6 +80,7 @@ fn tables_from_env(env: &mut Environment) -> TableNames {
     tables
 }
 
+        ("KOKORO_NODES_TABLE", &mut tables.nodes),
 fn table_name(text: &str) -> Result<String, &'static str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let well_formed = (3..=255).contains(&text.len()) && text.bytes().all(allowed);

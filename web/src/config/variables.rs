@@ -128,6 +128,7 @@ const VARIABLES: &[Variable] = &[
         "RAZORPAY_KEY_ID",
         "none: no payments",
         "The API key of Razorpay; needs RAZORPAY_KEY_SECRET as well.",
+    variable("KOKORO_NODES_TABLE", "KokoroNodes", "Table of the nodes of a cluster and their heartbeats."),
     ),
     variable("RAZORPAY_KEY_SECRET", "none", "The secret half of the API key."),
     variable(

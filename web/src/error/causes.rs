@@ -14,7 +14,7 @@ impl From<EngineError> for ApiError {
         match error {
             EngineError::Rejected(rejection) => Self::Rejected(rejection),
             EngineError::Busy => Self::Busy,
-            EngineError::Unavailable => Self::Unavailable,
+            EngineError::NotHere | EngineError::Unavailable => Self::Unavailable,
             EngineError::OutcomeUnknown => Self::OutcomeUnknown,
         }
     }

@@ -153,7 +153,7 @@ pub(crate) async fn book(
     let actor = Actor::new(&caller, request_id);
     let deed = Deed::seat(AuditAction::BookingMade, &user, &doctor, date, start);
     let booked = async move {
-        let asked = services::ask(&app.directory, doctor, Command::Book { user, date, start, key });
+        let asked = services::ask(&app.router, doctor, Command::Book { user, date, start, key });
         app.audit.on_record(&actor, deed, asked).await
     };
     match Audit::see_through(booked).await? {
@@ -211,7 +211,7 @@ pub(crate) async fn available(app: Data<AppState>, body: JsonBody) -> Result<Jso
     let request: AvailableRequest = body.parse()?;
     let doctor = parse_doctor("doctor_id", &request.doctor_id)?;
     let date = parse_date("date", &request.date)?;
-    let view = services::available(&app.directory, doctor, date).await?;
+    let view = services::available(&app.router, doctor, date).await?;
     let slots = view.slots(app.clinic, date, app.now()).map(|slot| Slot {
         start: slot.start.to_string(),
         end: slot.start.span().end(),
@@ -284,8 +284,8 @@ async fn give_back(
     let command = Command::Cancel { user: holder, date: *date, start: *start };
     let asked = async {
         match caller {
-            Caller::User(_) => services::ask(&app.directory, doctor.clone(), command).await,
-            Caller::Doctor(own) => app.directory.ask(own, command).await.map(|answer| (own.clone(), answer)),
+            Caller::User(_) => services::ask(&app.router, doctor.clone(), command).await,
+            Caller::Doctor(own) => app.router.ask(own, command).await.map(|answer| (own.clone(), answer)),
         }
     };
     match app.audit.on_record(actor, deed, asked).await? {

@@ -98,7 +98,7 @@ pub(crate) async fn update_slot(
 }
 
 async fn schedule(app: &AppState, doctor: &DoctorId, command: Command) -> Result<(), ApiError> {
-    match app.directory.ask(doctor, command).await? {
+    match app.router.ask(doctor, command).await? {
         Answer::ScheduleSet => Ok(()),
         answer @ (Answer::Booked(_) | Answer::Cancelled) => {
             Err(ApiError::internal(format!("a schedule was answered with {answer:?}")))

@@ -95,7 +95,7 @@ pub(crate) async fn bookings_of_user(
     let since = back(app.today(), days);
     let rows = app.user_bookings.of_user(user, since).await?;
     // Asked for after the index: whatever was answered before this call is in one of the two.
-    let recent = app.directory.recent(user);
+    let recent = app.router.recent(user);
     Ok(laid_over(rows.into_iter().map(Shown::from).collect(), &recent, user, since))
 }
 

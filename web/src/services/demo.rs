@@ -38,7 +38,7 @@ pub(crate) async fn fill_with_examples(app: &AppState, url: &str) -> Result<Stri
         if is_new {
             app.profiles.complete(&doctor, change(profile), Vec::new()).await?;
         }
-        let view = app.directory.view(&doctor, tomorrow).await?;
+        let view = app.router.view(&doctor, tomorrow).await?;
         if view.slots(app.clinic, tomorrow, app.now()).next().is_none() {
             publish(app, &doctor).await?;
         }
@@ -85,7 +85,7 @@ async fn publish(app: &AppState, doctor: &DoctorId) -> Result<(), ApiError> {
     }
     let mut weekday = Weekday::Mon;
     loop {
-        app.directory.ask(doctor, Command::SetSlots { weekday, offered }).await?;
+        app.router.ask(doctor, Command::SetSlots { weekday, offered }).await?;
         weekday = weekday.succ();
         if weekday == Weekday::Mon {
             return Ok(());

@@ -4,22 +4,22 @@
 use std::sync::Arc;
 
 use chrono::NaiveDate;
-use engine::{Answer, Command, DayView, Directory, DoctorId, EngineError, Rejection};
+use engine::{Answer, Command, DayView, DoctorId, EngineError, Rejection, Router};
 
 const NOT_FOUND: EngineError = EngineError::Rejected(Rejection::DoctorNotFound);
 
 /// Has a command decided by a doctor, and says under which identity.
 pub(crate) async fn ask(
-    directory: &Directory,
+    router: &Router,
     as_sent: DoctorId,
     command: Command,
 ) -> Result<(DoctorId, Answer), EngineError> {
     let Some(lower_cased) = lower_cased(&as_sent) else {
-        return directory.ask(&as_sent, command).await.map(|answer| (as_sent, answer));
+        return router.ask(&as_sent, command).await.map(|answer| (as_sent, answer));
     };
-    match directory.ask(&as_sent, command.clone()).await {
+    match router.ask(&as_sent, command.clone()).await {
         Err(error) if error == NOT_FOUND => {
-            directory.ask(&lower_cased, command).await.map(|answer| (lower_cased, answer))
+            router.ask(&lower_cased, command).await.map(|answer| (lower_cased, answer))
         }
         answer => answer.map(|answer| (as_sent, answer)),
     }
@@ -27,13 +27,13 @@ pub(crate) async fn ask(
 
 /// What a doctor offers on a date.
 pub(crate) async fn available(
-    directory: &Directory,
+    router: &Router,
     as_sent: DoctorId,
     date: NaiveDate,
 ) -> Result<Arc<DayView>, EngineError> {
-    match directory.view(&as_sent, date).await {
+    match router.view(&as_sent, date).await {
         Err(error) if error == NOT_FOUND => match lower_cased(&as_sent) {
-            Some(lower_cased) => directory.view(&lower_cased, date).await,
+            Some(lower_cased) => router.view(&lower_cased, date).await,
             None => Err(error),
         },
         view => view,

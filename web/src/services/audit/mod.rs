@@ -23,12 +23,11 @@ use persistence::{
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::metrics;
-use crate::telemetry::RequestId;
+use crate::telemetry::{self, RequestId};
 use readings::Readings;
 
 /// Entries that wait to be written: a few megabytes.
@@ -122,7 +121,7 @@ impl Audit {
     pub(crate) async fn see_through<T: 'static>(
         deed: impl Future<Output = Result<T, ApiError>> + 'static,
     ) -> Result<T, ApiError> {
-        actix_web::rt::spawn(deed.in_current_span()).await.map_err(ApiError::internal)?
+        actix_web::rt::spawn(telemetry::for_this_request(deed)).await.map_err(ApiError::internal)?
     }
 
     /// Has a seat taken or given back by `asked`, and queues the entry about it.
@@ -140,7 +139,12 @@ impl Audit {
                 expected.happened();
             }
             Err(EngineError::OutcomeUnknown) => drop(expected),
-            Err(EngineError::Rejected(_) | EngineError::Busy | EngineError::Unavailable) => {
+            Err(
+                EngineError::Rejected(_)
+                | EngineError::Busy
+                | EngineError::NotHere
+                | EngineError::Unavailable,
+            ) => {
                 expected.did_not_happen();
             }
         }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use engine::calendar::{Booking, DateSpelling};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::cast::{DATES, DOCTORS, SHARED_DOCTOR, SLOTS, USERS, date, doctor, slot, user};
 use crate::faults::Fault;
@@ -25,7 +25,7 @@ impl Session {
             }
             let node = self.some_node();
             let more = self.started.get() < NODES_MAX - 1;
-            match dice.below(12) {
+            match dice.below(13) {
                 0 if more => {
                     self.world.count(Fault::Crash);
                     node.line.set(LineState::Dead);
@@ -38,6 +38,7 @@ impl Session {
                 }
                 2 => self.pause(&node, more && dice.permille(600)).await,
                 7..9 if self.cluster.is_some() => self.cut_off(&node).await,
+                9 if self.cluster.is_some() && more => self.live_shortly().await,
                 3 if more => {
                     self.world.count(Fault::GracefulStop);
                     let engine = node.engine.take();
@@ -82,6 +83,15 @@ impl Session {
         }
     }
 
+    /// A node that joins, is given ranges, and dies: they come back to who had them.
+    async fn live_shortly(&self) {
+        self.start_node().await;
+        let node = self.nodes.borrow().last().map(Rc::clone);
+        sleep(self.nemesis.millis(300, 2_500)).await;
+        self.world.count(Fault::Crash);
+        node.inspect(|node| node.line.set(LineState::Dead));
+    }
+
     /// A node that clients reach, and that does not reach the store, or no other node.
     async fn cut_off(&self, node: &Node) {
         if node.line.is_open() {
@@ -91,26 +101,29 @@ impl Session {
             ]);
             self.world.count(fault);
             node.line.set(state);
+            let length = self.nemesis.millis(100, 6_000);
             let end = async {
-                sleep(self.nemesis.millis(100, 6_000)).await;
+                sleep(length).await;
                 node.line.set(LineState::Open);
             };
-            futures::future::join3(end, self.look_at(node), self.book_elsewhere(node)).await;
+            // And a while longer, until it has learned what happened meanwhile.
+            let until = Instant::now() + length + Duration::from_secs(2);
+            futures::future::join3(end, self.look_at(node, until), self.book_elsewhere(until)).await;
         }
     }
 
-    /// As long as a node does not reach the store, somebody looks at what it says of the slot that all want.
-    async fn look_at(&self, node: &Node) {
-        while node.line.is_cut_from_store() {
+    /// Somebody looks again and again at what the node says of the slot that all want.
+    async fn look_at(&self, node: &Node, until: Instant) {
+        while Instant::now() < until {
             self.call_at(node, &Request::Look { doctor: 0, date: 1 }).await;
             sleep(self.nemesis.millis(5, 40)).await;
         }
     }
 
     /// And somebody else books and cancels there by way of other nodes.
-    async fn book_elsewhere(&self, node: &Node) {
+    async fn book_elsewhere(&self, until: Instant) {
         let place = Place { doctor: 0, date: 1, slot: 0 };
-        while node.line.is_cut_from_store() {
+        while Instant::now() < until {
             let user = self.nemesis.below(USERS);
             let book = Request::Book { place, user, key: None };
             let request = if self.nemesis.permille(500) { book } else { Request::Cancel { place, user } };

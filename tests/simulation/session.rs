@@ -24,7 +24,7 @@ use crate::store::{Accepted, World};
 
 const CLIENTS: usize = 16;
 /// The last one is started when all is calm again.
-pub const NODES_MAX: usize = 14;
+pub const NODES_MAX: usize = 18;
 
 /// How much is done under one seed.
 #[derive(Debug, Clone, Copy)]

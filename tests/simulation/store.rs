@@ -1,6 +1,6 @@
 //! The reference store behind lines that break. Everything that goes wrong is drawn from the seed, counted and traced.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -41,7 +41,8 @@ struct Unseen {
 
 struct Inner {
     accepted: Vec<Accepted>,
-    tokens: HashSet<RequestToken>,
+    /// Requests that were applied, and from when queries show all of each.
+    tokens: HashMap<RequestToken, Instant>,
     /// Requests that are yet to arrive, by number.
     under_way: BTreeMap<usize, (usize, Batch)>,
     /// Requests of which an attempt was lost while all were.
@@ -68,7 +69,7 @@ impl World {
     pub fn new(dice: Dice, weather: Weather, traced: bool) -> Self {
         let inner = Inner {
             accepted: Vec::new(),
-            tokens: HashSet::new(),
+            tokens: HashMap::new(),
             under_way: BTreeMap::new(),
             lost: HashSet::new(),
             unseen: Vec::new(),
@@ -215,8 +216,10 @@ impl World {
         let answer = self.memory.commit(batch).await;
         assert!(!matches!(answer, Err(CommitError::Malformed(_))), "malformed: {batch:?}");
         let now = Instant::now();
-        let mut seen_from = now;
-        if answer.is_ok() && self.inner().tokens.insert(batch.token) {
+        // A repeat is answered when the first is through.
+        let earlier = self.inner().tokens.get(&batch.token).copied();
+        let mut seen_from = earlier.unwrap_or(now);
+        if answer.is_ok() && earlier.is_none() {
             for (event, before) in batch.events.iter().zip(before) {
                 self.note(format_args!(
                     "store: node {node} wrote {:?} of {}",
@@ -234,6 +237,7 @@ impl World {
                     self.inner().unseen.push(Unseen { until, doctor, event, before });
                 }
             }
+            self.inner().tokens.insert(batch.token, seen_from);
         } else if let Err(error) = &answer {
             self.note(format_args!("store: node {node} was refused: {error:?}"));
         }

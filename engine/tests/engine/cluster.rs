@@ -249,3 +249,39 @@ fn a_command_passed_on_to_a_node_that_has_just_handed_over_is_answered_by_the_ne
         drop(third);
     });
 }
+
+/// Renewals are answered late: the owner counts its lease from before it sent them, the others from after they saw them.
+#[test]
+fn who_is_cut_off_stops_answering_before_anybody_else_begins() {
+    on_paused_time(async {
+        let cluster = Cluster::new();
+        let first = cluster.join("a").await;
+        cluster.until_owned(&[64]).await;
+        let doctors = cluster.doctors(&first.router()).await;
+        first.line.delay_beats(Duration::from_millis(900));
+        let _second = cluster.join("b").await;
+        cluster.until_owned(&[32, 32]).await;
+        sleep(Duration::from_secs(7)).await;
+        let mut own = Vec::new();
+        for doctor in doctors {
+            if first.router().directory().view(&doctor, date(DAY)).await.is_ok() {
+                own.push(doctor);
+            }
+        }
+        first.line.cut();
+        let (mut last_answer, mut first_claim) = (Instant::now(), None);
+        while first_claim.is_none() {
+            sleep(Duration::from_millis(5)).await;
+            if first.router().directory().view(&own[0], date(DAY)).await.is_ok() {
+                last_answer = Instant::now();
+            }
+            // It is buried before anything is claimed.
+            let is_buried = cluster.store.memory.list().await.unwrap().len() == 1;
+            first_claim = is_buried.then(Instant::now);
+        }
+        assert!(
+            first_claim.unwrap() > last_answer + Duration::from_millis(250),
+            "{last_answer:?}, {first_claim:?}"
+        );
+    });
+}

@@ -49,6 +49,7 @@ pub struct FaultyStore {
     batches: Arc<Mutex<Vec<Batch>>>,
     gate: Arc<Semaphore>,
     silent: Arc<std::sync::atomic::AtomicBool>,
+    beats_take: Arc<Mutex<Duration>>,
     /// What the next load of the doctor `stall` waits for, holding up its whole thread.
     stall: Arc<Mutex<Option<std::sync::mpsc::Receiver<()>>>>,
 }
@@ -63,6 +64,7 @@ impl FaultyStore {
             batches: Arc::default(),
             gate: Arc::new(Semaphore::new(OPEN)),
             silent: Arc::default(),
+            beats_take: Arc::default(),
             stall: Arc::default(),
         }
     }
@@ -84,6 +86,11 @@ impl FaultyStore {
     /// Cuts the line: fences can be neither read nor claimed.
     pub fn cut(&self) {
         self.silent.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Heartbeats are written at once, and answered late.
+    pub fn delay_beats(&self, by: Duration) {
+        *self.beats_take.lock().unwrap() = by;
     }
 
     fn is_silent(&self) -> bool {
@@ -245,7 +252,13 @@ impl Nodes for FaultyStore {
         if self.is_silent() {
             return std::future::pending().boxed();
         }
-        self.memory.beat(heartbeat)
+        let (written, takes) = (self.memory.beat(heartbeat), *self.beats_take.lock().unwrap());
+        async move {
+            let answer = written.await;
+            tokio::time::sleep(takes).await;
+            answer
+        }
+        .boxed()
     }
 
     fn bury(&self, node: NodeId, count: u64) -> BoxFuture<'static, Result<(), BeatError>> {

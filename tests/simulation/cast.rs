@@ -8,7 +8,7 @@ use crate::history::Place;
 
 /// All but the last share a lane of the committer, and so transactions; the first and the third share a range too.
 const DOCTORS_NAMED: [&str; 4] =
-    ["d0@clinic.example", "d3@clinic.example", "d12@clinic.example", "d1@clinic.example"];
+    ["d87@clinic.example", "d150@clinic.example", "d94@clinic.example", "d59@clinic.example"];
 pub const DOCTORS: usize = DOCTORS_NAMED.len();
 /// At this one the old platform writes as well: there, nobody can promise what rests on memory.
 pub const SHARED_DOCTOR: usize = 2;

@@ -11,6 +11,7 @@ use crate::faults::Fault;
 use crate::history::{Place, Request};
 use crate::line::LineState;
 use crate::session::{NODES_MAX, Node, Session};
+use crate::store::World;
 
 impl Session {
     pub async fn disturb(self: Rc<Self>, quiet: bool) {
@@ -40,13 +41,7 @@ impl Session {
                 7..9 if self.cluster.is_some() => self.cut_off(&node).await,
                 9 if self.cluster.is_some() && more => self.live_shortly().await,
                 3 if more => {
-                    self.world.count(Fault::GracefulStop);
-                    let engine = node.engine.take();
-                    let stop = async {
-                        if let Some(engine) = engine {
-                            let _ = timeout(Duration::from_secs(30), engine.stop()).await;
-                        }
-                    };
+                    let stop = stop(&node, &self.world);
                     if dice.permille(500) {
                         stop.await;
                         self.start_node().await;
@@ -83,13 +78,18 @@ impl Session {
         }
     }
 
-    /// A node that joins, is given ranges, and dies: they come back to who had them.
+    /// A node that joins, is given ranges, and dies or leaves: they come back to who had them.
     async fn live_shortly(&self) {
         self.start_node().await;
         let node = self.nodes.borrow().last().map(Rc::clone);
         sleep(self.nemesis.millis(300, 2_500)).await;
-        self.world.count(Fault::Crash);
-        node.inspect(|node| node.line.set(LineState::Dead));
+        let Some(node) = node else { return };
+        if self.nemesis.permille(300) {
+            self.world.count(Fault::Crash);
+            node.line.set(LineState::Dead);
+        } else {
+            stop(&node, &self.world).await;
+        }
     }
 
     /// A node that clients reach, and that does not reach the store, or no other node.
@@ -160,5 +160,14 @@ impl Session {
             sleep(length).await;
         }
         node.line.set(LineState::Open);
+    }
+}
+
+/// A node is asked to stop, and has half a minute for it.
+async fn stop(node: &Node, world: &World) {
+    world.count(Fault::GracefulStop);
+    let engine = node.engine.take();
+    if let Some(engine) = engine {
+        let _ = timeout(Duration::from_secs(30), engine.stop()).await;
     }
 }

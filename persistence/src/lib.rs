@@ -17,6 +17,8 @@ mod aws;
 mod data_folder;
 mod dynamo;
 mod embedded;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod pieces;
 mod s3;
 pub mod tables;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use engine::shard::{RangeId, Ring};
+use engine::shard::Ring;
 use engine::store::{BookingStore, CommitError, FenceCheck};
 use futures::FutureExt;
 use persistence::{AccessKeys, DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, TableNames, Where};

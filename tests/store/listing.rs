@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use engine::calendar::Booking;
-use engine::shard::{RangeId, Ring};
+use engine::shard::Ring;
 use engine::store::{BookingStore, LoadError};
 use persistence::{BookingRow, Dynamo, LISTED_DATES_MAX};
 

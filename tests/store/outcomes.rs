@@ -1,6 +1,6 @@
 //! What a failure tells: certainly not, certainly, or perhaps.
 
-use engine::shard::{RangeId, Ring};
+use engine::shard::Ring;
 use engine::store::{BookingStore, Claim, ClaimError, CommitError, Fences, LoadError};
 use engine::{NodeId, RequestToken};
 use persistence::{ConnectError, Dynamo, Endpoint, TableNames};

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::join_all;
-use persistence::{DocumentKind, Dynamo, ProfileChange, ProfileText, Profiles, PublicDoctor, Subscription};
+use persistence::{
+    AccountsError, DocumentKind, Dynamo, ProfileChange, ProfileText, Profiles, PublicDoctor, Subscription,
+};
 
 use crate::harness::{doctor, each_dynamo, each_lossy, put, s, user};
 
@@ -259,7 +261,8 @@ async fn a_list_of_another_type_is_left_alone() {
         let odd = || s("ada@x.com");
         put(dynamo, &dynamo.tables().users, [("email", s("ada@x.com"))]).await;
         put(dynamo, &dynamo.tables().doctors, [("email", s("dr@x.com")), ("subscribers", odd())]).await;
-        assert_eq!(subscribe(&dynamo.profiles()).await, Subscription::Contended);
+        let answer = dynamo.profiles().subscribe(&user("ada@x.com"), &doctor("dr@x.com")).await;
+        assert!(matches!(answer, Err(AccountsError::Unavailable(_))), "{answer:?}");
         assert_eq!(lists(dynamo).await, (None, Some(odd())));
     })
     .await;

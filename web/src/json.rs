@@ -34,16 +34,18 @@ impl JsonText {
     pub(crate) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, ApiError> {
         let text = std::str::from_utf8(&self.0).map_err(|_| ApiError::InvalidJson)?;
         if !text.trim_start().starts_with('{') {
-            serde_json::from_str::<IgnoredAny>(text).map_err(|error| refuse_syntax(&error))?;
-            return Err(no_object());
+            return Err(if is_json(&self.0) { no_object() } else { ApiError::InvalidJson });
         }
         let mut json = serde_json::Deserializer::from_str(text);
         let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let path = error.path().to_string();
             let error = error.into_inner();
-            if error.is_data() { ApiError::invalid(explain(&path, &error)) } else { refuse_syntax(&error) }
+            match error.is_data() && is_json(&self.0) {
+                true => ApiError::invalid(explain(&path, &error)),
+                false => refuse_syntax(&self.0, &error),
+            }
         })?;
-        json.end().map_err(|error| refuse_syntax(&error))?;
+        json.end().map_err(|_| ApiError::InvalidJson)?;
         Ok(parsed)
     }
 }
@@ -177,15 +179,40 @@ pub(crate) fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
 }
 
 fn decode(bytes: &[u8]) -> Result<JsonBody, ApiError> {
-    serde_json::from_slice(bytes).map(JsonBody).map_err(|error| refuse_syntax(&error))
+    serde_json::from_slice(bytes).map(JsonBody).map_err(|error| refuse_syntax(bytes, &error))
 }
 
-fn refuse_syntax(error: &serde_json::Error) -> ApiError {
+/// Whether all of it is JSON, whatever its values: a parser stops at the first value that it cannot use.
+fn is_json(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
+}
+
+fn refuse_syntax(bytes: &[u8], error: &serde_json::Error) -> ApiError {
     // Such a number is JSON nevertheless (RFC 8259, 6).
-    if error.to_string().starts_with("number out of range") {
+    if error.to_string().starts_with("number out of range") && is_json(bytes) {
         ApiError::invalid("A number in the body is too large")
     } else {
         ApiError::InvalidJson
+    }
+}
+
+/// What holds for every body, whatever is asked of it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let whole: Result<Value, _> = serde_json::from_slice(bytes);
+    match decode(bytes) {
+        Ok(body) => {
+            assert!(whole.is_ok());
+            // No whole number is changed but in how it is written.
+            let changed = |error| matches!(error, ApiError::InvalidValue(_));
+            assert!(body.parse::<std::collections::BTreeMap<String, Value>>().map_or_else(changed, |_| true));
+        }
+        Err(ApiError::InvalidJson) => assert!(whole.is_err()),
+        Err(_) => assert!(is_json(bytes)),
+    }
+    match JsonText(Bytes::copy_from_slice(bytes)).parse::<std::collections::BTreeMap<String, IgnoredAny>>() {
+        Err(ApiError::InvalidJson) => assert!(whole.is_err()),
+        Ok(_) | Err(_) => assert!(is_json(bytes)),
     }
 }
 
@@ -245,6 +272,10 @@ mod tests {
             assert!(matches!(decode(body.as_bytes()), Err(ApiError::InvalidJson)), "{body:.20}");
         }
         assert!(matches!(decode(b"{\"a\":\"\xff\"}"), Err(ApiError::InvalidJson)));
+        // What is wrong with a value before that does not count.
+        assert!(matches!(decode(b"{\"a\":1e400,"), Err(ApiError::InvalidJson)));
+        let body = JsonText(Bytes::from_static(b"{\"name\":7,"));
+        assert!(matches!(body.parse::<Outer>(), Err(ApiError::InvalidJson)));
     }
 
     #[test]

@@ -13,7 +13,10 @@ pub mod telemetry;
 
 mod auth;
 mod body;
+mod cluster;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod guard;
 mod handlers;
 mod json;

@@ -124,7 +124,7 @@ impl Chats {
 }
 
 /// `{"role":"user","text":"..."}`, as the old platform has it.
-fn message(role: &str, words: &str) -> AttributeValue {
+pub(super) fn message(role: &str, words: &str) -> AttributeValue {
     text(json!({"role": role, "text": words}).to_string())
 }
 
@@ -144,7 +144,7 @@ fn read_row(table: &str, item: &Item) -> Option<Exchange> {
 }
 
 /// What was said: the text of a JSON object or of a map, or the attribute itself where it is plain text.
-fn words_of(attribute: &AttributeValue) -> Option<String> {
+pub(super) fn words_of(attribute: &AttributeValue) -> Option<String> {
     match attribute {
         AttributeValue::S(stored) => match serde_json::from_str(stored) {
             Ok(Value::Object(message)) => message.get("text")?.as_str().map(str::to_owned),

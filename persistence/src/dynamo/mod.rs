@@ -9,11 +9,13 @@ mod chats;
 mod connect;
 mod error;
 mod fences;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod items;
 pub(crate) mod keys;
+mod nodes;
 mod payments;
 mod profiles;
-mod nodes;
 mod subscriptions;
 mod transact;
 mod uploads;
@@ -23,9 +25,9 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use engine::shard::Ring;
 use engine::store::LoadError;
 
-use engine::shard::Ring;
 pub use accounts::{Account, AccountKind, Accounts, AccountsError, CreateError, NewAccount};
 pub use audit::{
     AUDIT_ENTRIES_AT_ONCE, AuditAction, AuditCursor, AuditCursorError, AuditEntry, AuditError, AuditOutcome,
@@ -35,9 +37,9 @@ pub use bookings::DynamoBookings;
 pub use chats::{Chats, Exchange};
 pub(crate) use error::request_failure;
 pub use fences::DynamoFences;
+pub use nodes::DynamoNodes;
 pub use payments::{PaymentRow, Payments, StoredPayment};
 pub use profiles::{ProfileChange, ProfileText, Profiles, PublicDoctor};
-pub use nodes::DynamoNodes;
 pub use subscriptions::Subscription;
 pub(crate) use uploads::{Entry, Journal, Uploads};
 pub use user_bookings::{BookingRow, LISTED_DATES_MAX, UserBookings};

@@ -10,7 +10,7 @@ use engine::{DoctorId, UserId};
 use futures::future::try_join;
 
 use super::error::{Failure, load_error};
-use super::items::{Item, text};
+use super::items::{Item, report, text};
 use super::profiles::Profiles;
 use super::{AccountsError, keys};
 
@@ -112,6 +112,10 @@ impl Profiles {
             .expression_attribute_names("#list", list)
             .consistent_read(true);
         let item = request.send().await.map_err(load_error)?.item;
+        if item.as_ref().is_some_and(|item| !is_list(item.get(list))) {
+            report(table, format_args!("{list} is no list"));
+            return Err(LoadError::Unavailable("a list that cannot be read".to_owned()));
+        }
         Ok(item.map(|item| Side::of(&item, list, name)))
     }
 }
@@ -126,6 +130,11 @@ impl Side {
             bytes: texts().map(|text| text.len() + 1).sum(),
         }
     }
+}
+
+/// Whether it is a list, or what stands for an empty one.
+const fn is_list(list: Option<&AttributeValue>) -> bool {
+    matches!(list, None | Some(AttributeValue::Null(_) | AttributeValue::L(_)))
 }
 
 /// Adds a name to a list that has been looked at; the condition is that it is still as it was seen.

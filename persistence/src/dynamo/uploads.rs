@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use engine::store::LoadError;
 
 use super::error::load_error;
-use super::items::{Item, number, number_of, text};
+use super::items::{Item, number, number_of, report, text};
 use super::{Dynamo, keys};
 
 /// Grows with each upload that begins.
@@ -28,6 +28,8 @@ const UPLOAD_PREFIX: &str = "upload_";
 const NAMES: &str = "names";
 /// When an upload was given up, in milliseconds since 1970; absent while it is under way.
 const GIVEN_UP: &str = "given_up";
+/// What a journal is called where one cannot be read.
+const JOURNAL: &str = "the journal of uploads";
 
 /// The upload is there and was not given up.
 const STANDS: &str = "attribute_exists(#upload) AND attribute_not_exists(#upload.#given_up)";
@@ -54,6 +56,8 @@ pub(crate) struct Entry {
     pub(crate) names: Vec<String>,
     /// When it was given up, if it was.
     pub(crate) given_up: Option<DateTime<Utc>>,
+    /// Whether all this could be read. What cannot is left alone, and its files are nobody's to see.
+    pub(crate) is_readable: bool,
 }
 
 impl fmt::Debug for Entry {
@@ -175,15 +179,28 @@ async fn refused(request: UpdateItemFluentBuilder) -> Result<Option<Journal>, Lo
 fn journal(item: &Item) -> Journal {
     let uploads = item.iter().filter_map(|(attribute, value)| {
         let id = attribute.strip_prefix(UPLOAD_PREFIX)?;
-        Some((id.to_owned(), entry(value.as_m().ok()?)))
+        Some((id.to_owned(), entry(value).unwrap_or_else(unreadable)))
     });
-    Journal { version: number_of(item, VERSION).unwrap_or_default(), uploads: uploads.collect() }
+    // The first upload makes it one, and what has no next one is no version.
+    let version = number_of(item, VERSION).filter(|version| (1..u64::MAX).contains(version));
+    if version.is_none() && item.contains_key(VERSION) {
+        report(JOURNAL, "its version is none: its owner cannot upload");
+    }
+    Journal { version: version.unwrap_or_default(), uploads: uploads.collect() }
 }
 
-fn entry(item: &Item) -> Entry {
-    let names = item.get(NAMES).and_then(|names| names.as_l().ok()).into_iter().flatten();
-    Entry {
-        names: names.filter_map(|name| name.as_s().ok()).cloned().collect(),
-        given_up: number_of(item, GIVEN_UP).and_then(DateTime::from_timestamp_millis),
-    }
+/// One upload; `None` when it cannot be said which objects it has, or whether it was given up.
+fn entry(value: &AttributeValue) -> Option<Entry> {
+    let item = value.as_m().ok()?;
+    let names = item.get(NAMES)?.as_l().ok()?.iter().map(|name| name.as_s().ok().cloned());
+    let given_up = match item.get(GIVEN_UP) {
+        None => None,
+        Some(_) => Some(number_of(item, GIVEN_UP).and_then(DateTime::from_timestamp_millis)?),
+    };
+    Some(Entry { names: names.collect::<Option<_>>()?, given_up, is_readable: true })
+}
+
+fn unreadable() -> Entry {
+    report(JOURNAL, "an upload's files are not named: none of them is shown");
+    Entry { names: Vec::new(), given_up: None, is_readable: false }
 }

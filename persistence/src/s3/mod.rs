@@ -18,6 +18,8 @@ pub use buckets::{BucketNames, BucketsError};
 pub use documents::{DocumentError, DocumentKind, Documents};
 pub use error::{FilesError, UploadError};
 pub use file_name::{FileName, InvalidFileName};
+#[cfg(any(test, fuzzing))]
+pub(crate) use locker::fuzz;
 pub use locker::{Locker, NewFile, StoredFile};
 
 use crate::dynamo::Dynamo;

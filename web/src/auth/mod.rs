@@ -1,6 +1,8 @@
 //! Who calls: tokens, passwords, and the slowing of those who guess them.
 
 mod caller;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod password;
 mod throttle;
 mod token;

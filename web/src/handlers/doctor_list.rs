@@ -144,13 +144,13 @@ pub(crate) async fn fetch_doctors(
 
 /// A cursor is the last address shown and a checksum. It guards against mistakes: the address is public, so nothing is
 /// gained by making one up.
-fn write_cursor(last: &str) -> String {
+pub(super) fn write_cursor(last: &str) -> String {
     let mut cursor = digest(&SHA256, last.as_bytes()).as_ref()[..CHECKSUM].to_vec();
     cursor.extend_from_slice(last.as_bytes());
     URL_SAFE_NO_PAD.encode(cursor)
 }
 
-fn read_cursor(cursor: &str) -> Result<String, ApiError> {
+pub(super) fn read_cursor(cursor: &str) -> Result<String, ApiError> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
     let last = bytes.as_ref().and_then(|bytes| std::str::from_utf8(bytes.get(CHECKSUM..)?).ok());
     let last = last.filter(|last| write_cursor(last) == cursor);

@@ -8,6 +8,8 @@ pub(crate) mod doctor_bookings;
 pub(crate) mod doctor_list;
 pub(crate) mod doctors_service;
 pub(crate) mod health;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod medilocker;
 pub(crate) mod metrics;
 pub(crate) mod payment;

@@ -8,6 +8,8 @@ mod bookings;
 mod demo;
 mod doctors;
 mod documents;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod listing;
 mod payments;
 mod profiles;

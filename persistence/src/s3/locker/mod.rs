@@ -1,5 +1,7 @@
 //! Patients' files: `{email}/{filename}` in the medilocker bucket.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod metadata;
 mod upload;
 

@@ -267,14 +267,16 @@ impl Locker {
         Ok(self.uploads.read(owner).await?)
     }
 
-    /// Dead uploads that were not swept just now.
+    /// Dead uploads that were not swept just now, as far as it is known what they left.
     fn dead<'a>(
         &'a self,
         journal: &'a Journal,
         now: DateTime<Utc>,
     ) -> impl Iterator<Item = (&'a str, &'a Entry)> {
         let uploads = journal.uploads.iter().map(|(id, entry)| (id.as_str(), entry));
-        uploads.filter(move |(id, _)| !self.under_way.has(id) && !self.swept.has(id, now))
+        uploads.filter(move |(id, entry)| {
+            entry.is_readable && !self.under_way.has(id) && !self.swept.has(id, now)
+        })
     }
 
     /// Removes those objects that belong to this upload.

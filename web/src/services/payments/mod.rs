@@ -7,6 +7,8 @@
 
 mod amount;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod ids;
 mod razorpay;
 mod status;

@@ -5,6 +5,8 @@
 mod body;
 mod content;
 mod document;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod places;
 
 use std::path::PathBuf;

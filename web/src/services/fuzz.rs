@@ -1,0 +1,4 @@
+//! Amounts, what Razorpay tells, and uploads, for every input.
+
+pub(crate) use super::payments::fuzz::{amounts, events};
+pub(crate) use super::uploads::fuzz::uploads;

@@ -1,0 +1,36 @@
+//! Amounts, ids and events, for every input.
+
+use super::amount::Paise;
+use super::ids::{PaymentId, Reference};
+use super::webhook;
+
+pub(crate) fn amounts(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Some(paise) = Paise::of_rupees(text) else { return };
+    assert_eq!(Paise::of_rupees(&paise.to_string()), Some(paise));
+    // The same by arithmetic: what it says, times a hundred, is whole, more than zero and within bounds.
+    let (rupees, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let parsed = |digits: &str| digits.parse::<u64>().unwrap_or_default();
+    let tenths = if decimals.len() == 1 { 10 } else { 1 };
+    assert_eq!(paise.get(), parsed(rupees) * 100 + parsed(decimals) * tenths, "{text}");
+    assert!((1..=50_000_000).contains(&paise.get()), "{text}");
+}
+
+pub(crate) fn events(bytes: &[u8]) {
+    if let Ok(Some(news)) = webhook::read(bytes) {
+        assert!(news.payment.is_none_or(|payment| payment.has_id()));
+        assert_eq!(Reference::parse(news.reference.as_str()), Some(news.reference));
+    }
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match PaymentId::parse(text) {
+        Some(PaymentId::Payment(id) | PaymentId::Link(id)) => {
+            assert_eq!(id, text);
+            assert!(id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{id}");
+        }
+        None => {}
+    }
+    if let Some(reference) = Reference::parse(text) {
+        assert_eq!(reference.as_str(), text);
+        assert!(text.len() <= 40);
+    }
+}

@@ -11,6 +11,8 @@ pub enum Fault {
     /// Every answer is lost for a while, and some requests land late.
     LostForLong,
     Conflict,
+    /// The store calls a request malformed that is not.
+    Malformed,
     LostBefore,
     LostAfter,
     LandsLate,

@@ -134,6 +134,9 @@ impl Line {
         if self.draw(weather.conflict, Fault::Conflict) {
             return Err(CommitError::Cancelled(self.conflict(&batch)));
         }
+        if self.draw(weather.silence, Fault::Malformed) {
+            return Err(CommitError::Malformed("the simulation says so".to_owned()));
+        }
         if self.draw(weather.silence, Fault::Silence) {
             return std::future::pending().await;
         }

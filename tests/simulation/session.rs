@@ -157,6 +157,8 @@ impl Session {
         // What is still under way lands within half a minute.
         sleep(Duration::from_secs(60)).await;
         let stuck = session.go_on().await;
+        // Those in it know it, and so would never be freed.
+        session.cluster.iter().for_each(|book| book.lock().unwrap().clear());
         Outcome {
             stuck,
             is_cluster: session.cluster.is_some(),
@@ -176,7 +178,9 @@ impl Session {
             self.world.memory.add_doctor(doctor(number));
         }
         for _ in 0..self.dice.below(3) {
-            let (place, spelling) = (self.place(), DateSpelling::of(date(0)).next().unwrap());
+            let place = self.place();
+            let spellings: Vec<DateSpelling> = DateSpelling::of(date(place.date)).collect();
+            let spelling = *self.dice.pick(&spellings);
             for number in 0..self.dice.below(8) {
                 let booking = Booking {
                     user: user(number),

@@ -81,7 +81,7 @@ pub const ROUTE_WAIT: Duration = Duration::from_secs(2);
 /// How long a node that was asked for a doctor may still answer once the doctor's range has another owner.
 pub const ROUTE_GRACE: Duration = Duration::from_secs(1);
 /// How long a node that leaves tries to hand over its ranges.
-pub const LEAVE_WITHIN: Duration = Duration::from_secs(15);
+pub const LEAVE_WITHIN: Duration = Duration::from_secs(7);
 
 /// Answers of the last [`RECENT_KEPT`] that are laid over the eventually consistent index of a user's bookings.
 pub const RECENT_MAX: usize = 65_536;

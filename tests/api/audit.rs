@@ -314,7 +314,7 @@ async fn a_program_that_stops_leaves_every_entry_written() {
     let mut settings: Config = config();
     settings.auth.secret = Secret::new(vec![7; 32]);
     let place = Place::Named { endpoint: Some(server.endpoint()) };
-    settings.store = StoreConfig { place, tables: TableNames::default() };
+    settings.store = StoreConfig { place, ..settings.store };
     let app = TestApp::start_with(settings).await;
     let (ada, asha) = (app.user("ada").await, app.doctor("asha").await);
     let starts = ["10:00", "10:30", "11:00", "11:30", "12:00", "12:30"];

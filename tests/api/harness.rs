@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use web::config::{
-    AssistantConfig, AuthConfig, Config, CorsConfig, FilesConfig, LimitsConfig, PasswordConfig,
-    PaymentsConfig, Place, ServerConfig, StoreConfig, ThrottleConfig,
+    AssistantConfig, AuthConfig, ClusterConfig, Config, CorsConfig, FilesConfig, LimitsConfig,
+    PasswordConfig, PaymentsConfig, Place, ServerConfig, StoreConfig, ThrottleConfig,
 };
 use web::startup::{Application, Ended, Surroundings};
 
@@ -68,7 +68,8 @@ pub fn config() -> Config {
             throttle: Some(ThrottleConfig::default()),
             failure_floor: Duration::ZERO,
         },
-        store: StoreConfig { place: Place::Memory, tables: TableNames::default() },
+        store: StoreConfig { place: Place::Memory, embedded_listen: None, tables: TableNames::default() },
+        cluster: ClusterConfig::default(),
         files: FilesConfig {
             place: Place::Memory,
             spool: std::env::temp_dir(),

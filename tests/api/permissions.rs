@@ -70,6 +70,8 @@ impl Cast {
 const ANYBODY: [Expected; 7] = [Heard; 7];
 /// For whoever signs what it says, whatever token it has.
 const SIGNATORY: [Expected; 7] = [Unknown; 7];
+/// Not on the address that the public reaches.
+const NOBODY: [Expected; 7] = [Forbidden; 7];
 const THAT_USER: [Expected; 7] = [Unknown, Unknown, Unknown, Heard, Forbidden, Forbidden, Forbidden];
 const THAT_DOCTOR: [Expected; 7] = [Unknown, Unknown, Unknown, Forbidden, Forbidden, Heard, Forbidden];
 const WITH_ACCOUNT: [Expected; 7] = [Unknown, Unknown, Unknown, Heard, Heard, Heard, Heard];
@@ -150,17 +152,19 @@ fn of_files_chats_and_payments(Cast { ada, asha, plink, .. }: &Cast) -> Vec<Row>
         ("/process-payment", json!({"amount": 500}), WITH_ACCOUNT),
         ("/process-payment", json!({"payment_id": plink}), THAT_PAYER),
         (WEBHOOK, json!({"event": "payment.captured"}), SIGNATORY),
+        ("/cluster/drain", json!({}), NOBODY),
     ]
 }
 
 const WEBHOOK: &str = "/payment/webhook";
 
 /// What is only read; the address in a path is ada's.
-const READ: [(&str, [Expected; 7]); 7] = [
+const READ: [(&str, [Expected; 7]); 8] = [
     ("/chat/history/{user_id}", THAT_USER),
     ("/healthz", ANYBODY),
     ("/readyz", ANYBODY),
     ("/metrics", ANYBODY),
+    ("/cluster", ANYBODY),
     ("/openapi.json", ANYBODY),
     ("/docs", ANYBODY),
     ("/docs/{file}", ANYBODY),

@@ -20,6 +20,8 @@ const SECRET: &str = "a secret of the tests, longer than 32 bytes";
 pub struct Node {
     child: Child,
     pub url: String,
+    /// Where those who run it look, if that is another address.
+    admin_url: Option<String>,
     http: reqwest::Client,
     output: Option<BufReader<ChildStdout>>,
     /// What it has written to standard error so far.
@@ -97,7 +99,13 @@ impl Node {
         web::http_client::install_cryptography();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
         let url = first[at..].trim().to_owned();
-        Ok(Self { child, url, http, output: Some(output), log, _scratch: scratch })
+        let admin_url = environment.iter().any(|(name, _)| *name == "KOKORO_ADMIN_LISTEN").then(|| {
+            let mut second = String::new();
+            output.read_line(&mut second).unwrap();
+            let at = second.find("http://").unwrap();
+            second[at..].trim().trim_end_matches("/metrics").to_owned()
+        });
+        Ok(Self { child, url, admin_url, http, output: Some(output), log, _scratch: scratch })
     }
 
     /// The session to paste that `--demo` prints: what follows its announcement, up to the call that lists bookings.
@@ -156,6 +164,19 @@ impl Node {
             Ok(answer) => (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null)),
             Err(_) => (0, Value::Null),
         }
+    }
+
+    pub async fn get_admin(&self, path: &str) -> (u16, Value) {
+        match self.http.get(format!("{}{path}", self.admin_url.as_ref().unwrap())).send().await {
+            Ok(answer) => (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null)),
+            Err(_) => (0, Value::Null),
+        }
+    }
+
+    pub async fn post_admin(&self, path: &str, headers: &[(&str, &str)]) -> u16 {
+        let request = self.http.post(format!("{}{path}", self.admin_url.as_ref().unwrap()));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.send().await.map_or(0, |answer| answer.status().as_u16())
     }
 
     /// Signs a doctor up, who then offers every half hour of every day.
@@ -313,6 +334,11 @@ fn token(email: &str, role: &str) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, SECRET.as_bytes());
     let signature = BASE64_URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes()));
     format!("{signed}.{signature}")
+}
+
+/// An address on which nobody listened a moment ago.
+pub fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// A fresh folder that goes when it is dropped.

@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "a test may panic, and nobody links it")]
 
+mod cluster_harness;
 mod harness;
 mod load;
 mod proxy;
 
 mod first_minute;
+mod cluster;
 mod killing;
 mod racing;
 mod starving;

@@ -23,7 +23,7 @@ cd "$copy"
 
 simulate() {
     cargo test -q --release -p engine --test simulation --no-run 2>"$copy/build.log" || { cat "$copy/build.log"; exit 1; }
-    KOKORO_SIMULATION_SEEDS="$seeds" timeout 600 cargo test -q --release -p engine --test simulation nothing_that -- --nocapture \
+    KOKORO_SIMULATION_SEEDS="$seeds" timeout 300 cargo test -q --release -p engine --test simulation nothing_that -- --nocapture \
         >"$copy/run.log" 2>&1 || true
     sed -n 's/.* faults, \([0-9]*\) violations/\1/p' "$copy/run.log"
 }

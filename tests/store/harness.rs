@@ -10,7 +10,9 @@ use engine::calendar::{Booking, DateSpelling, Event, SpellingSet};
 use engine::chance::{Chance, SystemChance};
 use engine::shard::{FencingEpoch, RangeId, Ring};
 use engine::store::{Batch, BatchEvent, Claim, DateRows, FenceCheck, StoredSeat};
-use engine::{BookingStore, DoctorId, EventId, Fences, MemoryStore, NodeId, RequestToken, SlotStart, UserId};
+use engine::{
+    BookingStore, DoctorId, EventId, Fences, MemoryStore, NodeId, Nodes, RequestToken, SlotStart, UserId,
+};
 use persistence::{Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
 
 use crate::proxy::LossyProxy;
@@ -19,6 +21,7 @@ use crate::proxy::LossyProxy;
 pub(crate) struct Store {
     pub(crate) bookings: Arc<dyn BookingStore>,
     pub(crate) fences: Arc<dyn Fences>,
+    pub(crate) nodes: Arc<dyn Nodes>,
     inside: Inside,
 }
 
@@ -33,6 +36,7 @@ impl Store {
         Self {
             bookings: Arc::new(store.clone()),
             fences: Arc::new(store.clone()),
+            nodes: Arc::new(store.clone()),
             inside: Inside::Memory(store),
         }
     }
@@ -41,6 +45,7 @@ impl Store {
         Self {
             bookings: Arc::new(dynamo.bookings()),
             fences: Arc::new(dynamo.fences(Ring::default())),
+            nodes: Arc::new(dynamo.nodes(Ring::default())),
             inside: Inside::Dynamo(dynamo),
         }
     }

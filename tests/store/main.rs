@@ -18,6 +18,7 @@ mod files;
 mod harness;
 mod listing;
 mod locker;
+mod nodes;
 mod old_rows;
 mod outcomes;
 mod profiles;

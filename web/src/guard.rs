@@ -73,7 +73,7 @@ pub(crate) async fn bound<B: MessageBody + 'static>(
 /// Whether a browser says that a page sends this which is of another origin and not one that may call. The session's
 /// cookie does not come along from other sites, and JSON needs CORS to agree; this is for calls without a body, and for
 /// pages of the same site.
-fn is_from_foreign_page(request: &HttpRequest, cors: &CorsConfig) -> bool {
+pub(crate) fn is_from_foreign_page(request: &HttpRequest, cors: &CorsConfig) -> bool {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let is_foreign = matches!(header("sec-fetch-site"), Some("cross-site" | "same-site"));
     let may_call =

@@ -8,6 +8,7 @@
 
 pub mod config;
 pub mod http_client;
+pub mod local_cluster;
 pub mod startup;
 pub mod telemetry;
 

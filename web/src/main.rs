@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use web::config::{Config, Environment, Options};
+use web::local_cluster::LocalCluster;
 use web::startup::{Application, Ended, StopSignals, Surroundings, was_overtaken};
 
 const FAILED: u8 = 1;
@@ -16,6 +17,7 @@ const MISCONFIGURED: u8 = 78;
 fn main() -> ExitCode {
     let options = Options::from_command_line();
     let mut env = Environment::of_process();
+    let nodes = options.nodes();
     options.lay_over(&mut env);
     let (filter, format) = (env.log_filter(), env.log_format());
     let unknown: Vec<String> = env.unknown_names().into_iter().map(str::to_owned).collect();
@@ -33,7 +35,12 @@ fn main() -> ExitCode {
     for name in unknown {
         eprintln!("{name} is set, but kokoro has no such setting: see --help");
     }
-    match actix_web::rt::System::new().block_on(run(config)) {
+    let system = actix_web::rt::System::new();
+    let ended = match nodes {
+        Some(nodes) => system.block_on(run_nodes(config, nodes)),
+        None => system.block_on(run(config)),
+    };
+    match ended {
         Ok(Ended::Stopped) => ExitCode::SUCCESS,
         Ok(Ended::Deposed) => deposed(),
         Err(error) if was_overtaken(&error) => deposed(),
@@ -42,6 +49,14 @@ fn main() -> ExitCode {
             FAILED.into()
         }
     }
+}
+
+async fn run_nodes(config: Config, nodes: u8) -> anyhow::Result<Ended> {
+    let signals = StopSignals::listen()?;
+    let cluster = LocalCluster::start(&config).context("cannot start")?;
+    println!("kokoro starts {nodes} nodes on http://{}", cluster.address());
+    cluster.run(nodes, signals.received(), |line| println!("{line}")).await?;
+    Ok(Ended::Stopped)
 }
 
 fn deposed() -> ExitCode {

@@ -62,6 +62,8 @@ use crate::handlers;
         handlers::health::healthz,
         handlers::health::readyz,
         handlers::metrics::all,
+        handlers::cluster::show,
+        handlers::cluster::drain,
         handlers::docs::document,
         handlers::docs::entrance,
         handlers::docs::page,

@@ -11,8 +11,8 @@ use crate::config::CHAT_TIMEOUT;
 use crate::error::ApiError;
 use crate::guard::{self, AnswerTimeout};
 use crate::handlers::{
-    audit, auth, chat, docs, doctor_bookings, doctor_list, doctors_service, health, medilocker, metrics,
-    payment, profiles,
+    audit, auth, chat, cluster, docs, doctor_bookings, doctor_list, doctors_service, health, medilocker,
+    metrics, payment, profiles,
 };
 use crate::limits::Costly;
 use crate::services::UPLOAD_BODY_LIMIT;
@@ -36,7 +36,7 @@ pub(crate) const ALIASES: [(&str, &str); 5] = [
 ];
 
 /// First parts of the paths under which a frontend has nothing: a slip in a call is told as such, not answered with a page.
-pub(crate) const API_FOLDERS: [&str; 13] = [
+pub(crate) const API_FOLDERS: [&str; 14] = [
     "auth",
     "doctorsService",
     "doctorBookings",
@@ -50,6 +50,7 @@ pub(crate) const API_FOLDERS: [&str; 13] = [
     "healthz",
     "readyz",
     "metrics",
+    "cluster",
 ];
 
 /// Adds every call.
@@ -112,7 +113,10 @@ pub(crate) fn watch(config: &mut ServiceConfig) {
 
 /// Adds what is for those who run the program.
 pub(crate) fn admin(config: &mut ServiceConfig) {
-    config.service(read("/metrics", metrics::all));
+    config
+        .service(read("/metrics", metrics::all))
+        .service(read("/cluster", cluster::show))
+        .service(posted("/cluster/drain", cluster::drain));
 }
 
 /// Adds what no route answers: a frontend, if there is one.

@@ -16,7 +16,7 @@ use engine::Chance;
 use socket2::SockRef;
 use tokio::net::TcpSocket;
 
-use crate::config::{CorsConfig, ServerConfig};
+use crate::config::{CorsConfig, NodeConfig, ServerConfig};
 use crate::state::AppState;
 use crate::static_files::StaticFiles;
 use crate::tls::Certificate;
@@ -32,22 +32,25 @@ const BLOCKING_THREADS: usize = 64;
 pub(crate) struct Listeners {
     public: TcpListener,
     admin: Option<TcpListener>,
+    node: Option<TcpListener>,
     certificate: Option<Arc<Certificate>>,
     files: Option<Data<StaticFiles>>,
 }
 
 impl Listeners {
     /// Takes the addresses and reads the files that the settings name.
-    pub(crate) fn bind(config: &ServerConfig) -> anyhow::Result<Self> {
-        let listen =
-            |address| bind(address, config.backlog).with_context(|| format!("cannot listen on {address}"));
+    pub(crate) fn bind(config: &ServerConfig, node: Option<&NodeConfig>) -> anyhow::Result<Self> {
+        let cannot = |address| format!("cannot listen on {address}");
+        let listen = |address| bind(address, config.backlog, false).with_context(|| cannot(address));
+        let public = bind(config.listen, config.backlog, config.share_port);
         let certificate = config.tls.as_ref().map(Certificate::load).transpose();
         let files = config.static_dir.as_deref().map(StaticFiles::open).transpose();
         Ok(Self {
             certificate: certificate.context("cannot serve over TLS")?,
             files: files.context("cannot serve a frontend")?.map(Data::new),
-            public: listen(config.listen)?,
+            public: public.with_context(|| cannot(config.listen))?,
             admin: config.admin_listen.map(listen).transpose()?,
+            node: node.map(|node| listen(node.listen)).transpose()?,
         })
     }
 
@@ -61,6 +64,11 @@ impl Listeners {
         self.admin.as_ref().map(TcpListener::local_addr).transpose()
     }
 
+    /// Where other nodes call, for the one who answers them.
+    pub(crate) const fn take_node(&mut self) -> Option<TcpListener> {
+        self.node.take()
+    }
+
     /// The servers, which serve once they are polled. The public one comes first and is to be stopped first.
     pub(crate) fn serve(
         self,
@@ -68,7 +76,7 @@ impl Listeners {
         state: &Data<AppState>,
         chance: &Data<dyn Chance>,
     ) -> anyhow::Result<Vec<Server>> {
-        let Self { public, admin, certificate, files } = self;
+        let Self { public, admin, certificate, files, .. } = self;
         let own_admin = admin.is_some();
         let mut servers =
             vec![public_server(cors, state, chance, (public, certificate), (files, own_admin))?];
@@ -79,10 +87,12 @@ impl Listeners {
     }
 }
 
-fn bind(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
+fn bind(address: SocketAddr, backlog: u32, is_shared: bool) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A restart must not wait for the last connections of its predecessor to be forgotten.
     socket.set_reuseaddr(true)?;
+    #[cfg(unix)]
+    socket.set_reuseport(is_shared)?;
     // Every connection that is accepted inherits it.
     #[cfg(target_os = "linux")]
     SockRef::from(&socket).set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
@@ -190,7 +200,7 @@ mod tests {
 
     #[actix_web::test]
     async fn a_client_that_does_not_read_is_cut_off_by_the_system() {
-        let listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         listener.set_nonblocking(false).unwrap();
         let (accepted, _) = listener.accept().unwrap();

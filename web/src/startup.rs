@@ -1,27 +1,29 @@
 //! Puts the parts together, and takes them apart in reverse order: no new connections, requests answered, events
 //! committed, store stopped.
 
-use std::future::Future;
-use std::net::SocketAddr;
+mod stores;
+
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::Data;
 use anyhow::Context;
-use engine::shard::Ring;
 use engine::{
     Chance, Clock, Directory, Engine, Membership, Parts, Placement, Standing, SystemChance, SystemClock,
 };
+
 use futures::future::select_all;
-use persistence::{
-    AccountKind, DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, S3, Where, fresh_secret,
-};
+use persistence::{AccountKind, Dynamo};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::auth::Tokens;
-use crate::config::{Config, FilesConfig, Place, Secret};
+use crate::cluster::{Door, HttpPeers, NodeServer};
+use crate::config::{Config, NodeConfig};
 use crate::http_client;
 use crate::limits::Limits;
 use crate::metrics::Collector;
@@ -31,11 +33,11 @@ use crate::services::{
     has_examples,
 };
 use crate::state::AppState;
+pub(crate) use stores::TOKEN_SECRET;
+use stores::{Embedded, Stores};
 
 /// Threads of the committer's lanes: two to four were fastest on the embedded store.
 const LANE_THREADS: usize = 2;
-/// The file of the made-up signing secret, in the data folder.
-const TOKEN_SECRET: &str = "jwt-secret";
 
 /// What the program takes from the machine; tests give their own.
 pub struct Surroundings {
@@ -64,29 +66,12 @@ pub struct Application {
     address: SocketAddr,
     admin_address: Option<SocketAddr>,
     servers: Vec<Server>,
+    node_server: Option<NodeServer>,
     state: Data<AppState>,
     engine: Engine,
     dynamo: Dynamo,
     embedded: Embedded,
     examples: Option<String>,
-}
-
-/// The servers that the program brings along.
-struct Embedded {
-    dynamo: Option<EmbeddedDynamo>,
-    s3: Option<EmbeddedS3>,
-}
-
-impl Embedded {
-    /// Blocks until what runs is done.
-    fn stop(self) {
-        if let Some(s3) = self.s3 {
-            s3.stop();
-        }
-        if let Some(dynamo) = self.dynamo {
-            dynamo.stop();
-        }
-    }
 }
 
 /// The signals that ask the program to stop.
@@ -133,35 +118,14 @@ impl Application {
     pub async fn build(config: Config, surroundings: Surroundings) -> anyhow::Result<Self> {
         let Surroundings { clock, chance, placement } = surroundings;
         http_client::install_cryptography();
-        let listeners = Listeners::bind(&config.server)?;
-        let mut folders = Folders::default();
-        let store = folders.find(&config.store.place)?;
-        let secret = match config.auth.secret.clone() {
-            Some(secret) => secret,
-            None => made_secret(store.as_ref())?,
-        };
-        let (embedded_dynamo, endpoint) = dynamo_server(&config.store.place, store)?;
-        let (embedded_s3, s3_endpoint) = s3_server(&config.files, folders.find(&config.files.place)?)?;
-        let embedded = Embedded { dynamo: embedded_dynamo, s3: embedded_s3 };
-        let dynamo = Dynamo::connect(endpoint, config.store.tables.clone()).await?;
-        dynamo.create_missing_tables().await.context("the tables cannot be looked up or created")?;
-        let FilesConfig { public_endpoint, buckets, .. } = config.files.clone();
-        let s3 = S3::connect(s3_endpoint, public_endpoint, buckets).await?;
-        s3.create_missing_buckets().await.context("the buckets cannot be looked up or created")?;
+        let mut listeners = Listeners::bind(&config.server, config.cluster.node.as_ref())?;
+        let Stores { dynamo, s3, secret, embedded } = Stores::open(&config).await?;
         if config.demo {
             refuse_examples_among_accounts(&dynamo).await?;
         }
-        let engine = Engine::start(Parts {
-            store: Arc::new(dynamo.bookings()),
-            fences: Arc::new(dynamo.fences(Ring::default())),
-            clock: Arc::clone(&clock),
-            chance: Arc::clone(&chance),
-            clinic: config.clinic,
-            ring: Ring::default(),
-            membership: Membership::Solo,
-            placement,
-        });
-        let engine = engine.await.context("the tables cannot be taken over")?;
+        let node = config.cluster.node.clone().zip(listeners.take_node());
+        let given = Surroundings { clock: Arc::clone(&clock), chance: Arc::clone(&chance), placement };
+        let (engine, node_server) = start_engine(&config, &dynamo, node, given).await?;
         let collector = Collector::of_this_process()?;
         actix_web::rt::spawn(collector.clone().sum_up());
         let state = Data::new(AppState {
@@ -191,11 +155,21 @@ impl Application {
             uploads: Uploads::new(config.files.spool).context("no folder to spool uploads to")?,
             standing: engine.standing(),
             stopping: AtomicBool::new(false),
+            drain: Notify::new(),
         });
         let (address, admin_address) = (listeners.address()?, listeners.admin_address()?);
         let servers = listeners.serve(&config.cors, &state, &Data::from(chance))?;
-        let mut application =
-            Self { address, admin_address, servers, state, engine, dynamo, embedded, examples: None };
+        let mut application = Self {
+            address,
+            admin_address,
+            servers,
+            node_server,
+            state,
+            engine,
+            dynamo,
+            embedded,
+            examples: None,
+        };
         if config.demo {
             let examples = fill_with_examples(&application.state, &application.url()).await;
             application.examples = Some(examples.context("the examples cannot be put into the store")?);
@@ -243,7 +217,7 @@ impl Application {
 
     /// Serves until `stop` is done or another process takes over. Whatever has begun by then is stored and answered.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> anyhow::Result<Ended> {
-        let Self { servers, state, engine, embedded, .. } = self;
+        let Self { servers, mut node_server, state, engine, embedded, .. } = self;
         let handles: Vec<ServerHandle> = servers.iter().map(Server::handle).collect();
         let mut serving = select_all(servers.into_iter().map(actix_web::rt::spawn));
         let mut standing = engine.standing();
@@ -257,6 +231,11 @@ impl Application {
                 outcome.context("the server has died")?.context("the server has failed")?;
                 anyhow::bail!("the server has ended by itself");
             }
+            outcome = ended(node_server.as_mut()) => {
+                outcome.context("the server for other nodes has failed")?;
+                anyhow::bail!("the server for other nodes has ended by itself");
+            }
+            never = hand_over_when_told(&state, &engine) => match never {},
         };
         match ended {
             Ended::Stopped => tracing::info!("stopping: no new work, finishing what has begun"),
@@ -267,7 +246,9 @@ impl Application {
                 tokio::time::sleep(state.server.deposed_notice).await;
             }
         }
-        let drained = tokio::time::timeout(state.server.stop_timeout, drain(&state, &handles, engine)).await;
+        let drained =
+            tokio::time::timeout(state.server.stop_timeout, drain(&state, &handles, node_server, engine))
+                .await;
         tokio::task::spawn_blocking(|| embedded.stop()).await.context("the embedded store has died")?;
         drained.context("what was in flight did not finish in time")?;
         tracing::info!("stopped");
@@ -283,68 +264,84 @@ fn from_here(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn drain(state: &AppState, handles: &[ServerHandle], engine: Engine) {
+/// The engine, and in a cluster the server for other nodes, which ask as soon as they see this one.
+async fn start_engine(
+    config: &Config,
+    dynamo: &Dynamo,
+    node: Option<(NodeConfig, TcpListener)>,
+    Surroundings { clock, chance, placement }: Surroundings,
+) -> anyhow::Result<(Engine, Option<NodeServer>)> {
+    let ring = config.cluster.ring;
+    let node = match node {
+        Some((node, listener)) => {
+            let address = node.address.clone().bound(listener.local_addr()?).to_string();
+            Some((address, node, listener))
+        }
+        None => None,
+    };
+    let membership = match &node {
+        None => Membership::Solo,
+        Some((address, node, _)) => {
+            let peers = HttpPeers::new(&node.secret, Arc::clone(&clock), Arc::clone(&chance));
+            Membership::Cluster {
+                address: address.clone(),
+                nodes: Arc::new(dynamo.nodes(ring)),
+                peers: Arc::new(peers.context("other nodes cannot be called")?),
+                timing: node.timing,
+            }
+        }
+    };
+    let engine = Engine::start(Parts {
+        store: Arc::new(dynamo.bookings()),
+        fences: Arc::new(dynamo.fences(ring)),
+        clock: Arc::clone(&clock),
+        chance: Arc::clone(&chance),
+        clinic: config.clinic,
+        ring,
+        membership,
+        placement,
+    });
+    let engine = engine.await.context("the tables cannot be taken over")?;
+    let Some((address, node, listener)) = node else { return Ok((engine, None)) };
+    if config.files.place.is_embedded() && !config.store.place.is_embedded() {
+        tracing::warn!("files are kept by this node alone: the others do not find them (S3_ENDPOINT)");
+    }
+    let door = Door::new(&node.secret, address, engine.router(), clock);
+    let server = NodeServer::start(listener, door, chance, &config.server);
+    Ok((engine, Some(server.context("other nodes cannot be answered")?)))
+}
+
+/// Returns when the server for other nodes has ended, if there is one.
+async fn ended(server: Option<&mut NodeServer>) -> anyhow::Result<()> {
+    match server {
+        Some(server) => server.ended().await,
+        None => pending().await,
+    }
+}
+
+/// Hands every range over when somebody asks for it. The process goes on, as one that owns nothing.
+async fn hand_over_when_told(state: &AppState, engine: &Engine) -> Infallible {
+    state.drain.notified().await;
+    tracing::info!("draining: hands its doctors over, and takes none again");
+    engine.hand_over().await;
+    pending().await
+}
+
+async fn drain(state: &AppState, handles: &[ServerHandle], node_server: Option<NodeServer>, engine: Engine) {
     engine.announce_stop();
+    // Whoever watches sends no more; what comes is answered as ever, here and soon elsewhere.
+    engine.hand_over().await;
     state.stopping.store(true, Ordering::Release);
     // Requests already on their way hear why, instead of a closed connection.
     tokio::time::sleep(state.server.stop_notice).await;
     for handle in handles {
         handle.stop(true).await;
     }
+    if let Some(server) = node_server {
+        server.stop().await;
+    }
     engine.stop().await;
     state.audit.flush().await;
-}
-
-/// The data folders that this program has locked: the embedded servers share one.
-#[derive(Default)]
-struct Folders(Vec<DataFolder>);
-
-impl Folders {
-    /// Where an embedded server keeps its data; `None` when the place is not embedded.
-    fn find(&mut self, place: &Place) -> anyhow::Result<Option<Where>> {
-        let path = match place {
-            Place::Folder(path) => path,
-            Place::Memory => return Ok(Some(Where::Memory)),
-            Place::Named { .. } => return Ok(None),
-        };
-        let locked = self.0.iter().find(|folder| folder.path() == path).cloned();
-        let folder = match locked {
-            Some(folder) => folder,
-            None => {
-                let folder = DataFolder::lock(path)?;
-                self.0.push(folder.clone());
-                folder
-            }
-        };
-        Ok(Some(Where::File(folder)))
-    }
-}
-
-fn dynamo_server(
-    place: &Place,
-    embedded: Option<Where>,
-) -> anyhow::Result<(Option<EmbeddedDynamo>, Endpoint)> {
-    let Some(embedded) = embedded else { return Ok((None, named_endpoint(place))) };
-    let server = EmbeddedDynamo::start(embedded)?;
-    let endpoint = Endpoint::At(server.endpoint());
-    Ok((Some(server), endpoint))
-}
-
-fn s3_server(
-    config: &FilesConfig,
-    embedded: Option<Where>,
-) -> anyhow::Result<(Option<EmbeddedS3>, Endpoint)> {
-    let Some(embedded) = embedded else { return Ok((None, named_endpoint(&config.place))) };
-    let server = EmbeddedS3::start(embedded, config.embedded_listen)?;
-    let endpoint = server.endpoint();
-    Ok((Some(server), endpoint))
-}
-
-fn named_endpoint(place: &Place) -> Endpoint {
-    match place {
-        Place::Named { endpoint: Some(url) } => Endpoint::At(url.clone()),
-        Place::Named { endpoint: None } | Place::Folder(_) | Place::Memory => Endpoint::Aws,
-    }
 }
 
 /// The examples have passwords that everybody knows: they are for a store that holds nothing else.
@@ -359,12 +356,4 @@ async fn refuse_examples_among_accounts(dynamo: &Dynamo) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-fn made_secret(store: Option<&Where>) -> anyhow::Result<Secret> {
-    let secret = match store {
-        Some(Where::File(folder)) => folder.secret(TOKEN_SECRET)?,
-        Some(Where::Memory) | None => fresh_secret(),
-    };
-    Secret::new(secret.into_bytes()).context("a made-up secret is too short")
 }

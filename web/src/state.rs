@@ -8,7 +8,7 @@ use actix_web::web::Data;
 use chrono::{DateTime, NaiveDate, Utc};
 use engine::{Clinic, Clock, Router, Standing};
 use persistence::{Locker, UserBookings};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::auth::Tokens;
 use crate::config::{CorsConfig, ServerConfig};
@@ -39,6 +39,8 @@ pub(crate) struct AppState {
     pub(crate) uploads: Uploads,
     pub(crate) standing: watch::Receiver<Standing>,
     pub(crate) stopping: AtomicBool,
+    /// Somebody wants this node to hand its doctors over.
+    pub(crate) drain: Notify,
 }
 
 impl AppState {

@@ -44,8 +44,29 @@ impl FromRequest for RequestId {
     }
 }
 
-/// The header that names the request in every answer.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header that names the request in every answer, and in what one node asks another for it.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+tokio::task_local! {
+    /// The request that a task works for.
+    static CURRENT: RequestId;
+}
+
+/// What the request is called that this task works for, if it does.
+pub(crate) fn request_id() -> Option<String> {
+    CURRENT.try_with(|id| id.clone().into_text()).ok()
+}
+
+/// Has a task of its own work for the request that this one works for.
+pub(crate) fn for_this_request<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let (current, work) = (CURRENT.try_with(RequestId::clone).ok(), work.in_current_span());
+    async move {
+        match current {
+            Some(id) => CURRENT.scope(id, work).await,
+            None => work.await,
+        }
+    }
+}
 
 /// Whose events never say more than this, whatever the filter: below it they quote whole requests, with all that is
 /// in them, or report as remarkable what is part of the plan.
@@ -112,10 +133,32 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let id = format!("{:032x}", chance.bits());
+    observe_as(id, request, next).await
+}
+
+/// The same for a call of another node, which says to which request it belongs.
+pub(crate) async fn observe_call<B: MessageBody + 'static>(
+    chance: Data<dyn Chance>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let named = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let named = named.filter(|id| id.len() == 32 && id.bytes().all(is_hex)).map(str::to_owned);
+    let id = named.unwrap_or_else(|| format!("{:032x}", chance.bits()));
+    observe_as(id, request, next).await
+}
+
+async fn observe_as<B: MessageBody + 'static>(
+    id: String,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let (method, begun) = (request.method().clone(), Instant::now());
     request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", request.id = id);
-    let outcome = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone()).await;
+    let work = CURRENT.scope(RequestId(id.clone()), next.call(request));
+    let outcome = AssertUnwindSafe(work).catch_unwind().instrument(span.clone()).await;
     let _entered = span.enter();
     let failure = match outcome {
         Ok(Ok(response)) => return Ok(finish(response, &id, &method, begun)),
@@ -160,6 +203,13 @@ fn finish<B: MessageBody + 'static>(
     response
 }
 
+/// The method, if it is one of HTTP's own: any other is a text of the client's choice, which no log shows.
+fn name_of(method: &Method) -> &str {
+    use Method as M;
+    let known = [M::GET, M::HEAD, M::POST, M::PUT, M::PATCH, M::DELETE, M::OPTIONS, M::TRACE, M::CONNECT];
+    if known.contains(method) { method.as_str() } else { "other" }
+}
+
 /// Counts the request and writes its line.
 fn report(method: &Method, route: &str, status: u16, begun: Instant, error: Option<&ApiError>) {
     let took = begun.elapsed();
@@ -169,7 +219,15 @@ fn report(method: &Method, route: &str, status: u16, begun: Instant, error: Opti
         tracing::error!(http.route = route, cause = %cause, "a request broke");
     }
     let code = error.map(tracing::field::display);
-    tracing::info!(http.method = %method, http.route = route, http.status = status, code, duration_ms, "answered");
+    let method = name_of(method);
+    tracing::info!(
+        http.method = method,
+        http.route = route,
+        http.status = status,
+        code,
+        duration_ms,
+        "answered"
+    );
 }
 
 #[cfg(test)]

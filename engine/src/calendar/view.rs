@@ -30,6 +30,16 @@ impl DayView {
         Self { offered, booked: [0; SLOTS_PER_DAY as usize] }
     }
 
+    /// The slots on offer.
+    pub const fn offered(&self) -> SlotSet {
+        self.offered
+    }
+
+    /// The seats taken of one slot, on offer or not.
+    pub const fn booked(&self, start: SlotStart) -> u8 {
+        self.booked[start.index()]
+    }
+
     /// One more seat is taken.
     pub const fn add(&mut self, start: SlotStart) {
         self.booked[start.index()] = self.booked[start.index()].saturating_add(1);

@@ -31,6 +31,8 @@ pub(crate) struct Member {
     /// The last heartbeat sent.
     count: AtomicU64,
     leaving: AtomicBool,
+    /// It has tried to leave, and nobody took what it had.
+    gave_up: AtomicBool,
     /// Whether the others could take what this node has.
     has_heirs: AtomicBool,
     beat: Notify,
@@ -60,6 +62,7 @@ impl Member {
             directory,
             count: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
+            gave_up: AtomicBool::new(false),
             has_heirs: AtomicBool::new(true),
             beat: Notify::new(),
             ended: watch::Sender::new(false),
@@ -131,9 +134,9 @@ impl Member {
                     self.timing.heartbeat / 4
                 }
                 Some(Err(BeatError::Unknown(_))) | None => {
-                    if !self.node.ownership().is_vouched_for() {
+                    let ownership = self.node.ownership();
+                    if !ownership.is_vouched_for() && ownership.declare(Standing::StoreSilent) {
                         tracing::warn!("the store is silent");
-                        self.node.ownership().declare(Standing::StoreSilent);
                     }
                     self.timing.heartbeat / 4
                 }
@@ -309,8 +312,12 @@ impl Member {
         }
     }
 
-    /// Hands over everything, if there is somebody to take it. Meanwhile this node answers as ever.
+    /// Hands over everything, if there is somebody to take it. Meanwhile this node answers as ever. What nobody has taken in
+    /// time is not waited for again: it is taken when the lease has ended.
     pub(crate) async fn hand_over_all(&self) {
+        if self.gave_up.load(Ordering::Acquire) {
+            return;
+        }
         self.leaving.store(true, Ordering::Release);
         self.beat.notify_one();
         let all = async {
@@ -326,6 +333,7 @@ impl Member {
             }
         };
         if tokio::time::timeout(LEAVE_WITHIN, all).await.is_err() {
+            self.gave_up.store(true, Ordering::Release);
             tracing::warn!("leaves with ranges that nobody has taken over");
         }
     }

@@ -176,8 +176,8 @@ impl Ownership {
         self.standing.subscribe()
     }
 
-    /// Changes the standing; being deposed or stopping is for ever.
-    pub(crate) fn declare(&self, next: Standing) {
+    /// Changes the standing, and says whether that was a change; being deposed or stopping is for ever.
+    pub(crate) fn declare(&self, next: Standing) -> bool {
         self.standing.send_if_modified(|standing| {
             let possible = match (*standing, next) {
                 (Standing::Deposed, _) | (Standing::Stopping, Standing::Serving | Standing::StoreSilent) => {
@@ -189,7 +189,7 @@ impl Ownership {
                 *standing = next;
             }
             possible
-        });
+        })
     }
 }
 

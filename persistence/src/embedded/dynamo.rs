@@ -9,7 +9,7 @@
 //! its answers (`Access-Control-Allow-Origin: *`). What keeps others out is that they don't know where it is:
 //! it listens on a random address of `127.0.0.0/8` where the system has them all, which no web page can
 //! guess. A program on the same machine can look it up; whoever shares the machine with strangers should use
-//! another DynamoDB.
+//! another DynamoDB. Where it is given an address, so that other nodes find it, strangers must not reach that.
 //!
 //! **Remembers every token.** The server keeps each request token for ten minutes, with a size for each action, and
 //! looks through all of them at each transaction: about 40 ns and a few kilobytes for each. At a hundred transactions a
@@ -57,11 +57,16 @@ pub struct EmbeddedDynamo {
 impl EmbeddedDynamo {
     /// Opens the database and serves it. Blocks while the file is opened, and recovered after a crash.
     pub fn start(place: Where) -> Result<Self, EmbeddedError> {
+        Self::start_at(place, None)
+    }
+
+    /// The same at a given address, where other nodes of a cluster find it.
+    pub fn start_at(place: Where, address: Option<SocketAddr>) -> Result<Self, EmbeddedError> {
         let (database, folder) = match place {
             Where::Memory => (Database::memory().map_err(database_error)?, None),
             Where::File(folder) => (open(folder.path())?, Some(folder)),
         };
-        let listener = listen()?;
+        let listener = address.map_or_else(listen, TcpListener::bind)?;
         listener.set_nonblocking(true)?;
         let (stop, stopping) = watch::channel(false);
         // From here on a failure drops the server, which stops the threads that run already.

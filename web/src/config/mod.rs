@@ -3,6 +3,7 @@
 
 mod assistant;
 mod auth;
+mod cluster;
 mod cors;
 mod environment;
 mod files;
@@ -21,6 +22,7 @@ use engine::Clinic;
 pub use assistant::AssistantConfig;
 pub(crate) use assistant::CHAT_TIMEOUT;
 pub use auth::{AuthConfig, PasswordConfig, ThrottleConfig};
+pub use cluster::{ClusterConfig, NodeAddress, NodeConfig};
 pub use cors::CorsConfig;
 pub use environment::{ConfigError, Environment};
 pub use files::FilesConfig;
@@ -43,6 +45,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// Where the data lives.
     pub store: StoreConfig,
+    /// Whether other nodes take part.
+    pub cluster: ClusterConfig,
     /// Where files live.
     pub files: FilesConfig,
     /// The model that answers patients.
@@ -66,6 +70,7 @@ impl Config {
             server: ServerConfig::from_env(&mut env),
             auth: AuthConfig::from_env(&mut env, store.place.is_embedded(), limits),
             limits,
+            cluster: ClusterConfig::from_env(&mut env),
             files: FilesConfig::from_env(&mut env),
             assistant: AssistantConfig::from_env(&mut env),
             payments: PaymentsConfig::from_env(&mut env),
@@ -74,12 +79,6 @@ impl Config {
             demo: demo_from_env(&mut env, &store.place),
             store,
         };
-        if env.text("KOKORO_NODE_ADDRESS").is_some() {
-            env.problem(
-                "KOKORO_NODE_ADDRESS is set, but this version does not support it: clusters of several nodes come later"
-                    .to_owned(),
-            );
-        }
         env.finish(config)
     }
 }
@@ -161,6 +160,15 @@ mod tests {
     }
 
     #[test]
+    fn other_nodes_find_the_embedded_store_where_it_is_put() {
+        let listen = ("KOKORO_DYNAMODB_LISTEN", "127.0.0.1:8000");
+        assert_eq!(read(&[listen]).unwrap().store.embedded_listen, "127.0.0.1:8000".parse().ok());
+        let named = [listen, ("DYNAMODB_ENDPOINT", "http://127.0.0.1:8001")];
+        assert!(read(&named).unwrap_err().contains("KOKORO_DYNAMODB_LISTEN"));
+        assert!(read(&[("KOKORO_DYNAMODB_LISTEN", "8000")]).unwrap_err().contains("KOKORO_DYNAMODB_LISTEN"));
+    }
+
+    #[test]
     fn a_certificate_needs_its_key() {
         for name in ["KOKORO_TLS_CERT", "KOKORO_TLS_KEY"] {
             assert!(read(&[(name, "x.pem")]).unwrap_err().contains("both"));
@@ -174,6 +182,8 @@ mod tests {
     fn no_secret_is_seen_in_settings_or_in_what_is_wrong_with_them() {
         let secrets = [
             ("KOKORO_JWT_SECRET", "hunter2-hunter2-hunter2-hunter2-hunter2"),
+            ("KOKORO_NODE_ADDRESS", "127.0.0.1:7000"),
+            ("KOKORO_CLUSTER_SECRET", "hunter2-hunter2-hunter2-hunter2-hunter2"),
             ("RAZORPAY_KEY_ID", "rzp_test_1"),
             ("RAZORPAY_KEY_SECRET", "hunter2"),
             ("RAZORPAY_WEBHOOK_SECRET", "hunter2"),

@@ -6,6 +6,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 use super::environment::Environment;
 use super::variables;
+use crate::local_cluster::NODES_MAX;
 
 /// Doctor's appointments: five seats a slot, never a sixth.
 ///
@@ -23,6 +24,9 @@ pub struct Options {
     /// Fill an empty store with a few doctors, slots and users, and print a session to try
     #[arg(long)]
     demo: bool,
+    /// Start so many nodes over the embedded store, which share the doctors and the address
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=i64::from(NODES_MAX)))]
+    nodes: Option<u8>,
 }
 
 impl Options {
@@ -31,6 +35,11 @@ impl Options {
         let matches =
             Self::command().after_long_help(variables::help()).after_help(variables::help()).get_matches();
         Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    /// How many nodes this process is to start, if it is to be none itself.
+    pub const fn nodes(&self) -> Option<u8> {
+        self.nodes
     }
 
     /// Lays the options over the environment.

@@ -4,22 +4,27 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::limits::ASK_DEADLINE;
+use engine::limits::{ASK_DEADLINE, LEAVE_WITHIN};
 use ipnet::IpNet;
 
 use super::environment::Environment;
 use super::tls::TlsConfig;
+use super::yes_or_no;
 
 /// How long an answer may take. It must leave a handler the time to ask the engine twice, which knows the outcome best.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 const _: () = assert!(ANSWER_TIMEOUT.as_millis() > 2 * ASK_DEADLINE.as_millis());
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+// Something must be left of it for what is in flight.
+const _: () = assert!(LEAVE_WITHIN.as_secs() * 4 <= STOP_TIMEOUT.as_secs());
 
 /// The server's address and bounds.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Where `/metrics` is served instead of beside the API; port 0 takes a free one.
+    /// Where `/metrics` and `/cluster` are served instead of beside the API; port 0 takes a free one.
     pub admin_listen: Option<SocketAddr>,
     /// The certificate with which to speak TLS; `None`: plain HTTP.
     pub tls: Option<TlsConfig>,
@@ -27,6 +32,8 @@ pub struct ServerConfig {
     pub static_dir: Option<PathBuf>,
     /// Threads that serve requests.
     pub workers: usize,
+    /// Whether other processes of this user may listen on [`Self::listen`] as well: the kernel spreads connections.
+    pub share_port: bool,
     /// Connections that wait to be accepted.
     pub backlog: u32,
     /// Open connections for each worker.
@@ -61,6 +68,7 @@ impl Default for ServerConfig {
             tls: None,
             static_dir: None,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
+            share_port: false,
             backlog: 1024,
             connections_max: 10_000,
             keep_alive: Duration::from_secs(75),
@@ -70,7 +78,7 @@ impl Default for ServerConfig {
             body_bytes_max: 64 * 1024,
             head_bytes_max: 16 * 1024,
             stop_notice: Duration::from_millis(200),
-            stop_timeout: Duration::from_secs(30),
+            stop_timeout: STOP_TIMEOUT,
             deposed_notice: Duration::from_secs(2),
             trusted_proxies: Vec::new(),
         }
@@ -78,12 +86,13 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// Reads `KOKORO_LISTEN` (default `127.0.0.1:8080`), and `KOKORO_ADMIN_LISTEN`, `KOKORO_TLS_CERT` and
+    /// Reads `KOKORO_LISTEN` (default `127.0.0.1:8080`) and `KOKORO_SHARE_PORT`, and `KOKORO_ADMIN_LISTEN`, `KOKORO_TLS_CERT` and
     /// `KOKORO_TLS_KEY`, `KOKORO_STATIC_DIR` and `TRUSTED_PROXIES` (default none).
     pub(super) fn from_env(env: &mut Environment) -> Self {
         let defaults = Self::default();
         Self {
             listen: env.parsed("KOKORO_LISTEN", address).unwrap_or(defaults.listen),
+            share_port: env.parsed("KOKORO_SHARE_PORT", yes_or_no).unwrap_or(false),
             admin_listen: env.parsed("KOKORO_ADMIN_LISTEN", address),
             tls: TlsConfig::from_env(env),
             static_dir: env.text("KOKORO_STATIC_DIR").map(PathBuf::from),
@@ -93,7 +102,7 @@ impl ServerConfig {
     }
 }
 
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     let resolved = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
     resolved.ok_or("an address and a port such as 127.0.0.1:8080")
 }

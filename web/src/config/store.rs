@@ -1,5 +1,6 @@
 //! Where the data lives, and under which table names.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use actix_web::http::Uri;
@@ -12,6 +13,8 @@ use super::environment::Environment;
 pub struct StoreConfig {
     /// Where it is.
     pub place: Place,
+    /// Where the embedded server listens; `None`: where nobody else finds it.
+    pub embedded_listen: Option<SocketAddr>,
     /// What its tables are called.
     pub tables: TableNames,
 }
@@ -38,8 +41,8 @@ impl Place {
 }
 
 impl StoreConfig {
-    /// Reads `DYNAMODB_ENDPOINT`, `AWS_REGION` or `AWS_DEFAULT_REGION`, `KOKORO_DATA_DIR` (default `./data`) and the
-    /// table names.
+    /// Reads `DYNAMODB_ENDPOINT`, `AWS_REGION` or `AWS_DEFAULT_REGION`, `KOKORO_DATA_DIR` (default `./data`),
+    /// `KOKORO_DYNAMODB_LISTEN` and the table names.
     pub(super) fn from_env(env: &mut Environment) -> Self {
         let endpoint = env.parsed("DYNAMODB_ENDPOINT", url);
         let region = env.text("AWS_REGION").or_else(|| env.text("AWS_DEFAULT_REGION"));
@@ -57,7 +60,13 @@ impl StoreConfig {
             (None, None) => Place::Folder(data_folder(env)),
             (endpoint, _) => Place::Named { endpoint },
         };
-        Self { place, tables: tables_from_env(env) }
+        let embedded_listen = env.parsed("KOKORO_DYNAMODB_LISTEN", |text| {
+            text.parse().map_err(|_| "an address and a port such as 127.0.0.1:8000")
+        });
+        if embedded_listen.is_some() && !place.is_embedded() {
+            env.problem("KOKORO_DYNAMODB_LISTEN is set, but DynamoDB is not the embedded one".to_owned());
+        }
+        Self { place, embedded_listen, tables: tables_from_env(env) }
     }
 }
 
@@ -71,6 +80,7 @@ fn tables_from_env(env: &mut Environment) -> TableNames {
         ("CHAT_HISTORY_TABLE", &mut tables.chat_history),
         ("PAYMENTS_TABLE", &mut tables.payments),
         ("KOKORO_ENGINE_TABLE", &mut tables.engine),
+        ("KOKORO_NODES_TABLE", &mut tables.nodes),
         ("KOKORO_AUDIT_TABLE", &mut tables.audit),
     ] {
         if let Some(value) = env.parsed(name, table_name) {
@@ -80,7 +90,6 @@ fn tables_from_env(env: &mut Environment) -> TableNames {
     tables
 }
 
-        ("KOKORO_NODES_TABLE", &mut tables.nodes),
 fn table_name(text: &str) -> Result<String, &'static str> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let well_formed = (3..=255).contains(&text.len()) && text.bytes().all(allowed);

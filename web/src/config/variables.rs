@@ -42,8 +42,8 @@ const VARIABLES: &[Variable] = &[
     ),
     variable(
         "KOKORO_ADMIN_LISTEN",
-        "none: /metrics is served beside the API",
-        "Address and port on which /metrics is served instead, without TLS; /healthz and /readyz are on both.",
+        "none: /metrics and /cluster are served beside the API",
+        "Address and port on which /metrics and /cluster are served instead, without TLS; /healthz and /readyz are on both.",
     ),
     variable(
         "KOKORO_TLS_CERT",
@@ -86,6 +86,42 @@ const VARIABLES: &[Variable] = &[
     ),
     variable("MEDILOCKER_BUCKET", "kokoro-medilocker", "Bucket of patients' files."),
     variable("DOCTOR_DOCUMENTS_BUCKET", "kokoro-doctor-documents", "Bucket of doctors' documents."),
+    variable(
+        "KOKORO_SHARE_PORT",
+        "off",
+        "Let other processes of this user listen on KOKORO_LISTEN as well; the kernel spreads the connections over them. For several nodes on one machine.",
+    ),
+    variable(
+        "KOKORO_NODE_ADDRESS",
+        "none: this process is alone, and takes every doctor",
+        "host:port at which other nodes reach this one: it then shares the doctors with them. Needs KOKORO_CLUSTER_SECRET, and tables that all of them use. Port 0 is the one that KOKORO_NODE_LISTEN gets.",
+    ),
+    variable(
+        "KOKORO_NODE_LISTEN",
+        "KOKORO_NODE_ADDRESS if that is an IP address, else its port on 0.0.0.0",
+        "Address and port on which other nodes are answered: signed, but not encrypted. Keep it from strangers.",
+    ),
+    variable(
+        "KOKORO_CLUSTER_SECRET",
+        "none; required with KOKORO_NODE_ADDRESS",
+        "What nodes know each other by: 32 bytes or more, the same on all. Their clocks may be 60 s apart.",
+    ),
+    variable(
+        "KOKORO_RANGES",
+        "64",
+        "Into how many ranges the doctors are cut, each owned by one node: a power of two from 4 to 4096, the same on all nodes. Stored at the first start: another number is refused from then on.",
+    ),
+    variable("KOKORO_HEARTBEAT_MS", "1000", "How often a node says that it lives, in milliseconds."),
+    variable(
+        "KOKORO_LEASE_MS",
+        "3000",
+        "How long a node must be silent before the others take its doctors, in milliseconds: twice KOKORO_HEARTBEAT_MS or more.",
+    ),
+    variable(
+        "KOKORO_DYNAMODB_LISTEN",
+        "a free port of a loopback address of its own",
+        "Address and port of the embedded DynamoDB, for other nodes of a cluster (their DYNAMODB_ENDPOINT). It checks no signature: keep it from strangers.",
+    ),
     variable("USERS_TABLE", "Users", "Table of the patients' accounts."),
     variable("DOCTORS_TABLE", "Doctors", "Table of the doctors' accounts and profiles."),
     variable("DOCTOR_AVAILABILITY_TABLE", "DoctorAvailabilityTable", "Table of published slots."),
@@ -97,6 +133,7 @@ const VARIABLES: &[Variable] = &[
         "KokoroEngine",
         "Table of the engine's own items: who owns which doctors.",
     ),
+    variable("KOKORO_NODES_TABLE", "KokoroNodes", "Table of the nodes of a cluster and their heartbeats."),
     variable(
         "KOKORO_AUDIT_TABLE",
         "KokoroAudit",
@@ -128,7 +165,6 @@ const VARIABLES: &[Variable] = &[
         "RAZORPAY_KEY_ID",
         "none: no payments",
         "The API key of Razorpay; needs RAZORPAY_KEY_SECRET as well.",
-    variable("KOKORO_NODES_TABLE", "KokoroNodes", "Table of the nodes of a cluster and their heartbeats."),
     ),
     variable("RAZORPAY_KEY_SECRET", "none", "The secret half of the API key."),
     variable(
@@ -149,12 +185,9 @@ const VARIABLES: &[Variable] = &[
     ),
 ];
 
-/// Variables of later versions: setting them is an error, and `--help` does not promise them.
-const LATER: &[&str] = &["KOKORO_NODE_ADDRESS"];
-
 /// Whether the program reads this variable.
 pub(super) fn is_known(name: &str) -> bool {
-    LATER.contains(&name) || VARIABLES.iter().any(|variable| variable.name == name)
+    VARIABLES.iter().any(|variable| variable.name == name)
 }
 
 /// What `--help` says below the options.

@@ -3,13 +3,14 @@
 pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod chat;
+pub(crate) mod cluster;
 pub(crate) mod docs;
 pub(crate) mod doctor_bookings;
 pub(crate) mod doctor_list;
 pub(crate) mod doctors_service;
-pub(crate) mod health;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+pub(crate) mod health;
 pub(crate) mod medilocker;
 pub(crate) mod metrics;
 pub(crate) mod payment;

@@ -1,0 +1,169 @@
+//! Nodes that share the doctors among them, as processes of their own.
+
+use std::collections::BTreeSet;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use crate::cluster_harness::{Cluster, is_balanced, until};
+use crate::harness::*;
+use crate::load::Ledger;
+
+const DOCTORS: usize = 40;
+
+/// How many seats each doctor has taken at ten, as this node says.
+async fn seats_at_ten(node: &Node, doctors: &[String], date: &str) -> Vec<u64> {
+    let looks = doctors.iter().map(|doctor| async move {
+        let body = json!({"doctor_id": doctor, "date": date});
+        let (status, answer) = node.post("/doctorBookings/available", None, &body).await;
+        assert_eq!(status, 200, "{answer}");
+        let slots = answer["slots"].as_array().unwrap();
+        slots.iter().find(|slot| slot["start"] == "10:00").unwrap()["booked"].as_u64().unwrap()
+    });
+    join_all(looks).await
+}
+
+/// Has one user book all doctors at ten, through one node.
+async fn book_all(node: &Node, doctors: &[String], user: &str, date: &str) -> Vec<(u16, Value)> {
+    join_all(doctors.iter().map(|doctor| node.book(doctor, user, date, "10:00"))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_node_serves_every_doctor_also_those_of_a_node_that_was_killed() {
+    let mut cluster = Cluster::start(3).await;
+    let (doctors, date) = (cluster.doctors(DOCTORS).await, date_in(1));
+    let mut acknowledged = BTreeSet::new();
+    for user in ["ada@example.com", "bob@example.com", "eve@example.com"] {
+        for (doctor, (status, answer)) in
+            doctors.iter().zip(book_all(&cluster.nodes[0], &doctors, user, &date).await)
+        {
+            assert_eq!(status, 200, "{answer}");
+            acknowledged.insert(keys(doctor, user, &date, "10:00"));
+        }
+    }
+    for node in &cluster.nodes {
+        assert_eq!(seats_at_ten(node, &doctors, &date).await, [3; DOCTORS]);
+    }
+    assert_both_nodes_name_the_request(&cluster, &doctors, &date).await;
+
+    let mut killed = cluster.nodes.pop().unwrap();
+    killed.kill();
+    // Until each is somebody's again: refused for now, never wrongly.
+    let begun = tokio::time::Instant::now();
+    let served = doctors.iter().map(|doctor| {
+        let (node, date) = (&cluster.nodes[0], &date);
+        async move {
+            until(async || match node.book(doctor, "late@example.com", date, "10:00").await {
+                (200, _) => true,
+                // An earlier attempt whose outcome was unknown.
+                (409, answer) if answer["code"] == "already_booked" => true,
+                (503, _) => false,
+                (status, answer) => panic!("{status} {answer}"),
+            })
+            .await;
+            keys(doctor, "late@example.com", date, "10:00")
+        }
+    });
+    acknowledged.extend(join_all(served).await);
+    println!("after a kill, every doctor is served within {:?}", begun.elapsed());
+    cluster.settled().await;
+    for node in &cluster.nodes {
+        assert_eq!(seats_at_ten(node, &doctors, &date).await, [4; DOCTORS]);
+    }
+    assert_eq!(cluster.store.bookings().await, acknowledged);
+}
+
+/// A refusal names its request: the owner's log must know it, too.
+async fn assert_both_nodes_name_the_request(cluster: &Cluster, doctors: &[String], date: &str) {
+    let knows = |node: &Node, id: &str| node.log.lock().unwrap().contains(id);
+    let mut forwarded = 0;
+    for (status, refusal) in book_all(&cluster.nodes[0], doctors, "ada@example.com", date).await {
+        assert_eq!((status, &refusal["code"]), (409, &json!("already_booked")));
+        let id = refusal["request_id"].as_str().unwrap();
+        // A log is read behind the node's back.
+        until(async || cluster.nodes[0].get("/healthz").await.0 == 200 && knows(&cluster.nodes[0], id)).await;
+        forwarded += usize::from(cluster.nodes[1..].iter().any(|node| knows(node, id)));
+    }
+    assert!((DOCTORS / 3..DOCTORS).contains(&forwarded), "{forwarded} of {DOCTORS} were asked elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_join_drain_and_stop_under_load_cost_nobody_an_answer() {
+    let mut cluster = Cluster::start(2).await;
+    let (doctors, ledger) = (cluster.doctors(DOCTORS).await, Ledger::default());
+    let third = cluster.node(&[]).await;
+    let drained = cluster.nodes[1].me().await;
+    let (status, log) = ledger
+        .during(&cluster.nodes[0], &doctors, "u", async {
+            ledger.goes_on(50).await;
+            until(async || is_balanced(&cluster.nodes[0].cluster().await, 3)).await;
+            // It is told on the address for those who run it, and on no other.
+            assert_eq!(cluster.nodes[1].post("/cluster/drain", None, &json!({})).await.0, 404);
+            let from_a_page = [("Sec-Fetch-Site", "cross-site"), ("Origin", "https://elsewhere.example")];
+            assert_eq!(cluster.nodes[1].post_admin("/cluster/drain", &from_a_page).await, 403);
+            assert_eq!(cluster.nodes[1].drain().await, 202);
+            until(async || owned_by(&cluster.nodes[0].cluster().await, &drained) == 0).await;
+            ledger.goes_on(50).await;
+            assert_eq!(cluster.nodes[1].get("/readyz").await.0, 200, "it still serves, through the others");
+            ledger.during(&cluster.nodes[1], &doctors, "v", ledger.goes_on(50)).await;
+            third.signal("-TERM");
+            let ended = third.ended().await;
+            ledger.goes_on(50).await;
+            ended
+        })
+        .await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(ledger.answers().bad(), 0, "{:?}", ledger.answers());
+    let view = cluster.nodes[0].cluster().await;
+    assert_eq!(view["nodes"].as_array().unwrap().len(), 2, "{view}");
+    assert_eq!(owned_by(&view, &cluster.nodes[0].me().await), 64, "{view}");
+    cluster.nodes.clear();
+    ledger.assert_kept(&cluster.store).await;
+}
+
+fn owned_by(view: &Value, node: &str) -> usize {
+    let nodes = view["nodes"].as_array().unwrap().iter().filter(|of| of["id"] == node);
+    nodes.map(|of| of["ranges"].as_array().unwrap().len()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_may_bring_the_store_of_all() {
+    let (_folder, path) = folder();
+    let listen = free_address();
+    let host = Node::in_cluster(&Data::Folder(&path), &[("KOKORO_DYNAMODB_LISTEN", &listen)]).await;
+    let guest = Node::in_cluster(&Data::At(format!("http://{listen}")), &[]).await;
+    until(async || is_balanced(&guest.cluster().await, 2)).await;
+    let doctor = guest.doctor("asha").await;
+    for (node, user) in [(&host, "ada@example.com"), (&guest, "bob@example.com")] {
+        let (status, answer) = node.book(&doctor, user, &date_in(1), "10:00").await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    for node in [&host, &guest] {
+        assert_eq!(seats_at_ten(node, std::slice::from_ref(&doctor), &date_in(1)).await, [2]);
+    }
+    guest.signal("-TERM");
+    let (status, log) = guest.ended().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    host.signal("-TERM");
+    let (status, log) = host.ended().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(Store::left_in(&path).await.bookings().await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_another_cut_is_refused_and_a_single_one_shows_that_it_is_alone() {
+    let cluster = Cluster::start(1).await;
+    let data = Data::At(cluster.store.endpoint());
+    let settings = [&Node::OF_A_CLUSTER[..], &[("KOKORO_RANGES", "128")]].concat();
+    let refused =
+        tokio::task::spawn_blocking(move || Node::try_start(&data, &settings, &[]).err()).await.unwrap();
+    let log = refused.unwrap();
+    assert!(log.contains("64 ranges there and into 128 here"), "{log}");
+    assert_eq!(cluster.nodes[0].get("/readyz").await.0, 200);
+
+    let (_folder, path) = folder();
+    let alone = Node::start(&Data::Folder(&path));
+    assert_eq!(alone.get("/cluster").await, (200, json!({"solo": true, "nodes": []})));
+    let (status, refusal) = alone.post("/cluster/drain", None, &json!({})).await;
+    assert_eq!((status, &refusal["code"]), (403, &json!("forbidden")));
+}

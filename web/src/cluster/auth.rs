@@ -1,0 +1,162 @@
+//! How nodes know each other: by a secret that all of them have, with which each call and each answer is sealed. A seal
+//! (HMAC-SHA256) covers whom the call is for, what it asks, when, for how long, and for which request; an answer's seal
+//! covers the call's, so that it answers that call and no other.
+//!
+//! What is sealed can be read on the way, and sent once more within [`SKEW_SECONDS_MAX`]: the network between nodes is to be
+//! one that strangers are not on.
+
+use std::time::Duration;
+
+use engine::limits::ASK_DEADLINE;
+use ring::hmac;
+
+use crate::config::Secret;
+
+/// How far the clocks of two nodes may be apart.
+pub(super) const SKEW_SECONDS_MAX: i64 = 60;
+
+/// Seals, and knows what others have sealed.
+#[derive(Clone)]
+pub(super) struct Seals(hmac::Key);
+
+/// What a call says beside its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Envelope {
+    /// What is asked for.
+    pub(super) path: &'static str,
+    /// The node that is asked, by the address under which it is known to the others.
+    pub(super) to: String,
+    /// When, in seconds since 1970.
+    pub(super) at: i64,
+    /// How long the asking node waits, in milliseconds.
+    pub(super) within_ms: u64,
+    /// The request that it belongs to: 32 hexadecimal digits.
+    pub(super) request_id: String,
+}
+
+impl Envelope {
+    /// Whether it is of now, give or take what clocks may be apart.
+    pub(super) fn is_fresh(&self, now: i64) -> bool {
+        now.abs_diff(self.at) <= SKEW_SECONDS_MAX.unsigned_abs()
+    }
+
+    /// How long there is left to answer: never longer than any ask may take.
+    pub(super) fn within(&self) -> Duration {
+        Duration::from_millis(self.within_ms).min(ASK_DEADLINE)
+    }
+
+    /// Each line ends where the next begins: none of them has a line's end in it.
+    fn sealed(&self, body: &[u8]) -> Vec<u8> {
+        let Self { path, to, at, within_ms, request_id } = self;
+        let mut sealed = format!("call\nPOST\n{path}\n{to}\n{at}\n{within_ms}\n{request_id}\n").into_bytes();
+        sealed.extend_from_slice(body);
+        sealed
+    }
+}
+
+impl Seals {
+    pub(super) fn new(secret: &Secret) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))
+    }
+
+    /// The seal of a call.
+    pub(super) fn seal(&self, envelope: &Envelope, body: &[u8]) -> String {
+        self.sign(&envelope.sealed(body))
+    }
+
+    /// Whether one who knows the secret has sealed this call. Takes as long for any wrong seal.
+    pub(super) fn has_sealed(&self, envelope: &Envelope, body: &[u8], seal: &str) -> bool {
+        self.verify(&envelope.sealed(body), seal)
+    }
+
+    /// The seal of the answer to the call that bears the seal `call`.
+    pub(super) fn seal_answer(&self, call: &str, body: &[u8]) -> String {
+        self.sign(&answer(call, body))
+    }
+
+    /// Whether one who knows the secret has sealed this as the answer to that call.
+    pub(super) fn has_sealed_answer(&self, call: &str, body: &[u8], seal: &str) -> bool {
+        self.verify(&answer(call, body), seal)
+    }
+
+    fn sign(&self, sealed: &[u8]) -> String {
+        hex::encode(hmac::sign(&self.0, sealed))
+    }
+
+    fn verify(&self, sealed: &[u8], seal: &str) -> bool {
+        hex::decode(seal).is_ok_and(|seal| hmac::verify(&self.0, sealed, &seal).is_ok())
+    }
+}
+
+fn answer(call: &str, body: &[u8]) -> Vec<u8> {
+    [b"answer\n", call.as_bytes(), b"\n", body].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seals(byte: u8) -> Seals {
+        Seals::new(&Secret::new(vec![byte; 32]).unwrap())
+    }
+
+    fn envelope() -> Envelope {
+        Envelope {
+            path: "/node/ask",
+            to: "10.0.0.1:7000".to_owned(),
+            at: 1_764_000_000,
+            within_ms: 15_000,
+            request_id: "6f1ed002ab5595859014ebf0951522d9".to_owned(),
+        }
+    }
+
+    #[test]
+    fn whatever_is_altered_breaks_the_seal() {
+        let (ours, body) = (seals(7), b"a body");
+        let seal = ours.seal(&envelope(), body);
+        assert!(ours.has_sealed(&envelope(), body, &seal));
+        assert!(!seals(8).has_sealed(&envelope(), body, &seal), "another secret");
+        for altered in [
+            Envelope { path: "/node/view", ..envelope() },
+            Envelope { to: "10.0.0.2:7000".to_owned(), ..envelope() },
+            Envelope { at: 1_764_000_001, ..envelope() },
+            Envelope { within_ms: 1_500, ..envelope() },
+            Envelope { request_id: "6f1ed002ab5595859014ebf0951522d8".to_owned(), ..envelope() },
+        ] {
+            assert!(!ours.has_sealed(&altered, body, &seal), "{altered:?}");
+        }
+        for altered in [&b"another body"[..], b"a bod", b""] {
+            assert!(!ours.has_sealed(&envelope(), altered, &seal));
+        }
+        for wrong in ["", "00", &seal[2..], &format!("{seal}00"), &seal.replace(['0', '1'], "2"), "é"] {
+            assert!(!ours.has_sealed(&envelope(), body, wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_to_one_call_only_and_is_no_call() {
+        let ours = seals(7);
+        let (call, other) = (ours.seal(&envelope(), b"one"), ours.seal(&envelope(), b"two"));
+        let seal = ours.seal_answer(&call, b"done");
+        assert!(ours.has_sealed_answer(&call, b"done", &seal));
+        assert!(!ours.has_sealed_answer(&other, b"done", &seal));
+        assert!(!ours.has_sealed_answer(&call, b"undone", &seal));
+        assert!(!ours.has_sealed_answer(&call, b"one", &call));
+        assert!(!seals(8).has_sealed_answer(&call, b"done", &seal));
+    }
+
+    #[test]
+    fn a_call_is_good_for_as_long_as_clocks_may_be_apart() {
+        let envelope = envelope();
+        for (off, fresh) in [(-61, false), (-60, true), (0, true), (60, true), (61, false)] {
+            assert_eq!(envelope.is_fresh(envelope.at + off), fresh, "{off}");
+        }
+        assert!(!Envelope { at: i64::MIN, ..envelope }.is_fresh(i64::MAX));
+    }
+
+    #[test]
+    fn nobody_waits_longer_than_an_ask_may_take() {
+        assert_eq!(Envelope { within_ms: 250, ..envelope() }.within(), Duration::from_millis(250));
+        assert_eq!(Envelope { within_ms: u64::MAX, ..envelope() }.within(), ASK_DEADLINE);
+    }
+}

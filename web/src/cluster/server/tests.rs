@@ -1,0 +1,178 @@
+//! Who is let in, and what they get.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use engine::shard::Ring;
+use engine::{
+    Answer, Clinic, Command, DoctorId, Engine, EngineError, ManualClock, Membership, MemoryStore, Parts,
+    Peers, Placement, Rejection, SeededChance, SlotStart, UserId,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::super::HttpPeers;
+use super::*;
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// A node that is alone behind its door, with one doctor who offers every slot of a Tuesday.
+struct Fixture {
+    address: String,
+    store: MemoryStore,
+    clock: Arc<ManualClock>,
+    engine: Engine,
+    server: NodeServer,
+}
+
+fn secret(byte: u8) -> Secret {
+    Secret::new(vec![byte; 32]).unwrap()
+}
+
+fn clock() -> Arc<ManualClock> {
+    let now: DateTime<Utc> = "2026-11-23T04:30:00Z".parse().unwrap();
+    Arc::new(ManualClock::new(now))
+}
+
+fn doctor() -> DoctorId {
+    DoctorId::parse("dr@x.com").unwrap()
+}
+
+fn book(user: &str) -> Command {
+    let (date, start) = ("2026-11-24".parse().unwrap(), SlotStart::parse("10:00").unwrap());
+    Command::Book { user: UserId::parse(user).unwrap(), date, start, key: None }
+}
+
+fn peers(byte: u8, clock: &Arc<ManualClock>) -> HttpPeers {
+    HttpPeers::new(&secret(byte), clock.clone(), Arc::new(SeededChance::new(7))).unwrap()
+}
+
+impl Fixture {
+    async fn start() -> Self {
+        let (store, clock, chance) = (MemoryStore::new(), clock(), Arc::new(SeededChance::new(1)));
+        store.add_doctor(doctor());
+        let engine = Engine::start(Parts {
+            store: Arc::new(store.clone()),
+            fences: Arc::new(store.clone()),
+            clock: clock.clone(),
+            chance: chance.clone(),
+            clinic: Clinic::new(chrono_tz::Asia::Kolkata),
+            ring: Ring::default(),
+            membership: Membership::Solo,
+            placement: Placement::here(),
+        });
+        let engine = engine.await.unwrap();
+        let offered = SlotStart::all().collect();
+        let offer = Command::SetSlots { weekday: chrono::Weekday::Tue, offered };
+        engine.router().ask(&doctor(), offer).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let door = Door::new(&secret(7), address.clone(), engine.router(), clock.clone());
+        let config = ServerConfig { workers: 1, ..ServerConfig::default() };
+        let server = NodeServer::start(listener, door, chance, &config).unwrap();
+        Self { address, store, clock, engine, server }
+    }
+
+    async fn ask(&self, peers: &HttpPeers, user: &str) -> Result<Answer, EngineError> {
+        peers.ask(&self.address, &doctor(), &book(user), LONG).await
+    }
+
+    /// Sends what it is given, and gives the answer's first line.
+    async fn says(&self, text: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.contains(&b'\n') {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "closed without a word");
+        }
+        String::from_utf8_lossy(&answer).lines().next().unwrap().to_owned()
+    }
+
+    async fn stop(self) {
+        self.server.stop().await;
+        self.engine.stop().await;
+    }
+}
+
+#[actix_web::test]
+async fn a_node_that_knows_the_secret_is_answered_as_one_asks_oneself() {
+    let node = Fixture::start().await;
+    let peers = peers(7, &node.clock);
+    assert!(matches!(node.ask(&peers, "ada@x.com").await, Ok(Answer::Booked(_))));
+    assert_eq!(node.ask(&peers, "ada@x.com").await, Err(Rejection::AlreadyBooked.into()));
+    let date = "2026-11-24".parse().unwrap();
+    let seen = peers.view(&node.address, &doctor(), date, LONG).await.unwrap();
+    assert_eq!(seen, node.engine.router().view(&doctor(), date).await.unwrap());
+    assert_eq!(seen.booked(SlotStart::parse("10:00").unwrap()), 1);
+    let nobody = peers.view(&node.address, &DoctorId::parse("no@x.com").unwrap(), date, LONG).await;
+    assert_eq!(nobody, Err(Rejection::DoctorNotFound.into()));
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn whoever_does_not_know_the_secret_or_the_time_changes_nothing() {
+    let node = Fixture::start().await;
+    assert_eq!(node.ask(&peers(8, &node.clock), "ada@x.com").await, Err(EngineError::NotHere));
+    for off in [-61, 61] {
+        let clock = clock();
+        clock.advance(TimeDelta::seconds(off));
+        assert_eq!(node.ask(&peers(7, &clock), "ada@x.com").await, Err(EngineError::NotHere), "{off}");
+    }
+    assert!(node.store.bookings().is_empty());
+    assert!(matches!(node.ask(&peers(7, &node.clock), "ada@x.com").await, Ok(Answer::Booked(_))));
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn what_was_sealed_is_what_counts() {
+    let node = Fixture::start().await;
+    let body = wire::write_ask(&doctor(), &book("ada@x.com"));
+    let (seals, at) = (Seals::new(&secret(7)), node.clock.now().timestamp());
+    let request_id = "6f1ed002ab5595859014ebf0951522d9".to_owned();
+    let envelope = Envelope { path: ASK, to: node.address.clone(), at, within_ms: 9_000, request_id };
+    let send = async |path: &str, at: i64, seal: &str, body: &[u8]| {
+        let request =
+            crate::http_client::outgoing().build().unwrap().post(format!("http://{}{path}", node.address));
+        let request = request.header(AT, at).header(WITHIN, 9_000).header(SEAL, seal);
+        let request = request.header("x-request-id", &envelope.request_id).body(body.to_vec());
+        let answer = request.send().await.unwrap();
+        assert_eq!(
+            answer.headers()["x-request-id"],
+            *envelope.request_id,
+            "both nodes' logs name the request"
+        );
+        answer.status().as_u16()
+    };
+    let seal = seals.seal(&envelope, &body);
+    let other = wire::write_ask(&doctor(), &book("eve@x.com"));
+    let elsewhere = seals.seal(&Envelope { to: "10.0.0.9:7000".to_owned(), ..envelope.clone() }, &body);
+    assert_eq!(send(ASK, at, &seal, &other).await, 401);
+    assert_eq!(send(ASK, at + 1, &seal, &body).await, 401);
+    assert_eq!(send(VIEW, at, &seal, &body).await, 401);
+    assert_eq!(send(ASK, at, &elsewhere, &body).await, 401, "meant for another node");
+    assert_eq!(send("/node/other", at, &seal, &body).await, 404);
+    let nonsense = seals.seal(&envelope, b"nonsense");
+    assert_eq!(send(ASK, at, &nonsense, b"nonsense").await, 422);
+    assert!(node.store.bookings().is_empty());
+    assert_eq!(send(ASK, at, &seal, &body).await, 200);
+    assert_eq!(node.store.bookings().len(), 1);
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn a_call_is_refused_by_its_head_before_its_body_comes() {
+    let node = Fixture::start().await;
+    let head =
+        |fields: &str| format!("POST /node/ask HTTP/1.1\r\nhost: x\r\ncontent-length: {fields}\r\n\r\n");
+    let now = node.clock.now().timestamp();
+    for (fields, status) in [
+        ("9".to_owned(), "401"),
+        (format!("9\r\n{AT}: {now}\r\n{WITHIN}: 9"), "401"),
+        (format!("9\r\n{AT}: {}\r\n{WITHIN}: 9\r\n{SEAL}: 00", now - 61), "401"),
+        (format!("9\r\n{AT}: {now}\r\n{WITHIN}: -9\r\n{SEAL}: 00"), "401"),
+        (format!("{}\r\n{AT}: {now}\r\n{WITHIN}: 9\r\n{SEAL}: 00", BODY_BYTES_MAX + 1), "413"),
+    ] {
+        let line = node.says(&head(&fields)).await;
+        assert!(line.contains(status), "{fields}: {line}");
+    }
+    node.stop().await;
+}

@@ -99,6 +99,7 @@ impl World {
             call(&nobody, "/auth/user/login", log_in(ada)),
             call(&nobody, "/auth/doctor/login", log_in(asha)),
             call(&user, "/auth/logout", json!({})),
+            call(&nobody, "/cluster/drain", json!({})),
             call(&doctor, "/doctorsService/completeProfile", profile.clone()),
             call(&doctor, "/doctorsService/updateProfile", profile),
             call(

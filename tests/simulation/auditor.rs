@@ -222,8 +222,10 @@ fn spans_about(outcome: &Outcome, place: Place, calls: &[Call]) -> Result<Vec<Sp
         }
     }
     for event in events.iter().filter(|event| event.to == usize::MAX) {
+        // Where the old platform takes a booking away, the call that made it may make it again.
+        let again = |call: &Call| place.doctor == SHARED_DOCTOR && call.told == Told::Done;
         let caused = |call: &&Call| {
-            call.told == Told::Unknown
+            (call.told == Told::Unknown || again(call))
                 && call.asked < event.from
                 && done(place, call).as_ref() == Some(&event.about)
         };

@@ -116,7 +116,7 @@ async fn exchange(address: &str, request: &[u8]) -> Result<(u16, String), String
         }
         String::from_utf8_lossy(&answer).into_owned()
     };
-    let answer = tokio::time::timeout(SILENCE, talk).await.map_err(|_| "no answer".to_owned())?;
+    let answer = Box::pin(tokio::time::timeout(SILENCE, talk)).await.map_err(|_| "no answer".to_owned())?;
     let status = answer.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
     status.map(|status| (status, answer.clone())).ok_or_else(|| format!("no answer but {answer:?}"))
 }
@@ -170,7 +170,7 @@ async fn no_head_breaks_the_program() {
     for case in 0..cases(400) {
         let dice = Dice::of_case(case);
         let request = request(&dice, &world.ada.token);
-        let told = exchange(address, &request).await;
+        let told = Box::pin(exchange(address, &request)).await;
         let shown = String::from_utf8_lossy(&request).into_owned();
         let (status, answer) = told.unwrap_or_else(|error| panic!("case {case}: {error}: {shown}"));
         assert!(status < 500, "case {case}: {answer}\n{shown}");

@@ -4,8 +4,10 @@ use engine::calendar::DateSpelling;
 use engine::{DoctorId, EventId, IdempotencyKey, NodeId, RequestToken, SlotSet, SlotSpan, SlotStart, UserId};
 use persistence::{AuditCursor, FileName};
 
-/// Name, good texts, property: as `inputs.rs` has it.
-pub(crate) const TARGETS: [(&str, &[&str], fn(&[u8])); 4] = [
+use crate::inputs::Target;
+
+/// Every one.
+pub(crate) const TARGETS: [Target; 4] = [
     ("ids", &["ada@x.com", "अनु@उदाहरण.भारत", "7f-~!", "000000000000000000000000000000fe"], ids),
     ("times", &["09:00", "23:30", "24:00", "00:00", "9999-12-31", "2027-01-02"], times),
     ("spans", &["09:00-09:30", "23:30-24:00", "23:30-00:00", "00:00-24:00"], spans),

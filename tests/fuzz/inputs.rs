@@ -2,6 +2,7 @@
 //! crate takes this file in beside its targets; `guided/` gives the same targets to libFuzzer.
 
 use std::fs;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
@@ -99,7 +100,8 @@ pub(crate) fn run(targets: &[Target]) {
             let path = case.unwrap().path();
             let bytes = fs::read(&path).unwrap();
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(&bytes))) {
-                println!("the case {}", path.display());
+                // Beside the panic's own words.
+                std::io::stderr().write_all(format!("the case {}\n", path.display()).as_bytes()).unwrap();
                 resume_unwind(panic);
             }
         }

@@ -4,6 +4,11 @@
 
 use std::sync::LazyLock;
 
+/// As in `tests/fuzz/inputs.rs`, of which nothing else is wanted here.
+mod inputs {
+    pub(crate) type Target = (&'static str, &'static [&'static str], fn(&[u8]));
+}
+
 #[path = "../identifiers.rs"]
 mod identifiers;
 

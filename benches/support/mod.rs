@@ -1,6 +1,6 @@
 //! What benches share: a program that is measured, and tokens for its callers.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
@@ -16,7 +16,8 @@ pub(crate) const SECRET: &str = "a secret of the bench, longer than 32 bytes";
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
-    _output: BufReader<ChildStdout>,
+    /// What it prints after the first line.
+    pub(crate) output: BufReader<ChildStdout>,
 }
 
 /// The program on its embedded stores in this folder, which limits nobody.
@@ -47,7 +48,7 @@ impl Server {
         let mut first = String::new();
         output.read_line(&mut first)?;
         let Some(at) = first.find("http://") else { bail!("it did not start: {}", child.wait()?) };
-        Ok(Self { child, url: first[at..].trim().to_owned(), _output: output })
+        Ok(Self { child, url: first[at..].trim().to_owned(), output })
     }
 
     /// What proc(5) says of it in this file.
@@ -59,6 +60,8 @@ impl Server {
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
         ensure!(asked.success(), "it cannot be asked to stop");
+        // Until it has closed it: what it prints must not wait for a reader.
+        io::copy(&mut self.output, &mut io::sink())?;
         let ended = self.child.wait()?;
         ensure!(ended.success(), "it did not stop well: {ended}");
         Ok(())

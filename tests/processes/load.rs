@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::future::join_all;
+use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::harness::*;
 
@@ -19,7 +21,8 @@ const SLOTS: usize = 48;
 /// What has not come to pass by then never will.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-type Seat = (String, String);
+/// The keys under which a booking is stored.
+pub type Seat = (String, String);
 
 /// What the last answer about a seat makes certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +36,24 @@ enum Known {
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+pub enum Told {
     Done,
     /// The rules say no.
     Rejected,
     /// Not now, and nothing was changed.
     Failed,
     Unknown,
+}
+
+/// A request about a seat: it was sent after `from`, and its answer was there before `to`.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub seat: Seat,
+    /// Or cancels.
+    pub books: bool,
+    pub from: Instant,
+    pub to: Instant,
+    pub told: Told,
 }
 
 /// Answers so far.
@@ -65,6 +79,7 @@ impl Answers {
 #[derive(Default)]
 pub struct Ledger {
     seats: Mutex<BTreeMap<Seat, Known>>,
+    asked: Mutex<Vec<Asked>>,
     answers: watch::Sender<Answers>,
 }
 
@@ -122,17 +137,30 @@ impl Ledger {
     }
 
     async fn book(&self, node: &Node, doctor: &str, user: &str, date: &str, start: &str) -> Told {
-        let told = told(&node.book(doctor, user, date, start).await);
-        self.note(keys(doctor, user, date, start), told, Known::Stands);
+        self.booking(keys(doctor, user, date, start), node.book(doctor, user, date, start)).await
+    }
+
+    /// Takes note of a booking that is asked for in whatever way.
+    pub async fn booking(&self, seat: Seat, answer: impl Future<Output = (u16, Value)>) -> Told {
+        let told = self.hear(seat, true, answer).await;
         self.answers.send_modify(|answers| answers.booked += usize::from(told == Told::Done));
         told
     }
 
     async fn cancel(&self, node: &Node, doctor: &str, user: &str, date: &str, start: &str) -> Told {
-        let told = told(&node.cancel(doctor, user, date, start).await);
+        let answer = node.cancel(doctor, user, date, start);
+        let told = self.hear(keys(doctor, user, date, start), false, answer).await;
         assert_ne!(told, Told::Rejected, "a booking that was acknowledged is not found");
-        self.note(keys(doctor, user, date, start), told, Known::Gone);
         self.answers.send_modify(|answers| answers.cancelled += usize::from(told == Told::Done));
+        told
+    }
+
+    async fn hear(&self, seat: Seat, books: bool, answer: impl Future<Output = (u16, Value)>) -> Told {
+        let from = Instant::now();
+        let told = told(&answer.await);
+        let asked = Asked { seat: seat.clone(), books, from, to: Instant::now(), told };
+        self.asked.lock().unwrap().push(asked);
+        self.note(seat, told, if books { Known::Stands } else { Known::Gone });
         told
     }
 
@@ -150,6 +178,11 @@ impl Ledger {
             Told::Failed => answers.failed += 1,
             Told::Unknown => answers.unknown += 1,
         });
+    }
+
+    /// Every request that was answered, or whose answer was lost.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// The answers so far.
@@ -197,7 +230,7 @@ impl Ledger {
 }
 
 /// What an answer means for the seat that it is about.
-fn told((status, answer): &(u16, serde_json::Value)) -> Told {
+fn told((status, answer): &(u16, Value)) -> Told {
     match (status, answer["code"].as_str()) {
         (200, _) => Told::Done,
         (409, Some("slot_full")) | (404, Some("booking_not_found")) => Told::Rejected,

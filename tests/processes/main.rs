@@ -6,10 +6,12 @@ mod cluster_harness;
 mod harness;
 mod load;
 mod proxy;
+mod reads;
 
-mod first_minute;
 mod cluster;
+mod first_minute;
 mod killing;
+mod partition;
 mod racing;
 mod starving;
 mod stopping;

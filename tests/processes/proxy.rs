@@ -29,7 +29,18 @@ pub enum Fault {
     Mute,
 }
 
-/// Stands between a node and its store. Clones share it.
+/// What becomes of everything on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Wire {
+    #[default]
+    Open,
+    /// Nothing passes, and nobody is told: what is on its way arrives when the wire is mended.
+    Silent,
+    /// Every connection breaks, and every new one at once.
+    Cut,
+}
+
+/// Stands between a node and its store, or before a node. Clones share it.
 #[derive(Clone)]
 pub struct Proxy {
     pub endpoint: String,
@@ -37,8 +48,7 @@ pub struct Proxy {
     seen: Arc<Mutex<Vec<Value>>>,
     released: Arc<Semaphore>,
     held: Arc<Semaphore>,
-    /// Whether the wire is cut.
-    cut: Arc<watch::Sender<bool>>,
+    wire: Arc<watch::Sender<Wire>>,
 }
 
 impl Proxy {
@@ -50,18 +60,17 @@ impl Proxy {
             seen: Arc::default(),
             released: Arc::new(Semaphore::new(0)),
             held: Arc::new(Semaphore::new(0)),
-            cut: Arc::default(),
+            wire: Arc::default(),
         };
         let (accepting, store) = (proxy.clone(), store.trim_start_matches("http://").to_owned());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (proxy, store) = (accepting.clone(), store.clone());
                 tokio::spawn(async move {
-                    let mut cut = proxy.cut.subscribe();
+                    let mut wire = proxy.wire.subscribe();
                     tokio::select! {
                         _ = proxy.serve(client, &store) => {}
-                        // Every connection breaks, and every new one at once.
-                        _ = cut.wait_for(|cut| *cut) => {}
+                        _ = wire.wait_for(|wire| *wire == Wire::Cut) => {}
                     }
                 });
             }
@@ -79,14 +88,24 @@ impl Proxy {
         self.plan.lock().unwrap().clear();
     }
 
-    /// Lets nothing through any more.
+    /// Breaks every connection.
     pub fn cut(&self) {
-        self.cut.send_replace(true);
+        self.wire.send_replace(Wire::Cut);
     }
 
-    /// Lets everything through again.
+    /// Lets nothing through any more, without a word.
+    pub fn silence(&self) {
+        self.wire.send_replace(Wire::Silent);
+    }
+
+    /// Lets everything through again, also what was held back in silence.
     pub fn mend(&self) {
-        self.cut.send_replace(false);
+        self.wire.send_replace(Wire::Open);
+    }
+
+    async fn passes(&self) {
+        let mut wire = self.wire.subscribe();
+        wire.wait_for(|wire| *wire != Wire::Silent).await.unwrap();
     }
 
     /// Waits until a transaction is held.
@@ -127,8 +146,10 @@ impl Proxy {
                 }
                 Fault::Pass | Fault::CutAfter | Fault::Garbage | Fault::Mute => {}
             }
+            self.passes().await;
             upstream.write_all(&request.bytes).await.ok()?;
             let done = message(&mut upstream).await?;
+            self.passes().await;
             match fault {
                 Fault::CutAfter => return None,
                 Fault::Mute => std::future::pending().await,
@@ -167,19 +188,19 @@ fn conflict(request: &HttpMessage) -> Value {
 }
 
 /// A request or answer as it came, head and body.
-struct HttpMessage {
+pub struct HttpMessage {
     bytes: Vec<u8>,
-    head: String,
+    pub head: String,
 }
 
 impl HttpMessage {
-    fn body(&self) -> &[u8] {
+    pub fn body(&self) -> &[u8] {
         &self.bytes[self.head.len()..]
     }
 }
 
 /// Reads one HTTP/1.1 message whose length its head announces.
-async fn message(stream: &mut TcpStream) -> Option<HttpMessage> {
+pub async fn message(stream: &mut TcpStream) -> Option<HttpMessage> {
     let mut bytes = Vec::new();
     let mut chunk = vec![0; 16 * 1024];
     loop {

@@ -184,12 +184,16 @@ impl Member {
         tokio::time::timeout(self.timing.heartbeat, question).await.ok()
     }
 
+    async fn list(&self) -> Result<Vec<Heartbeat>, LoadError> {
+        let unanswered = || LoadError::Unavailable("the nodes are not listed in time".to_owned());
+        self.in_time(self.nodes.list()).await.ok_or_else(unanswered)?
+    }
+
     /// One look: gives in how long the next node is due to be buried, should it not stir.
     async fn look(&self, seen: &mut Seen, checked: &mut Duration) -> Result<Option<Duration>, LoadError> {
         let me = self.node.id();
         let asked = self.node.clock().uptime();
-        let unanswered = || LoadError::Unavailable("the nodes are not listed in time".to_owned());
-        let mut listed = self.in_time(self.nodes.list()).await.ok_or_else(unanswered)??;
+        let mut listed = self.list().await?;
         let now = self.node.clock().uptime();
         seen.observe(&listed, now);
         for (dead, count) in seen.dead(me, asked, self.timing.lease) {
@@ -235,7 +239,7 @@ impl Member {
                 self.node.lost(range);
             }
         }
-        let mut orphans = Vec::new();
+        let (mut orphans, mut strangers) = (Vec::new(), Vec::new());
         for range in unlisted {
             match fence(range) {
                 None => orphans.push((range, None)),
@@ -244,8 +248,17 @@ impl Member {
                     self.beat.notify_one();
                 }
                 Some(fence) if others.iter().any(|other| other.node == fence.owner) => {}
-                Some(fence) => orphans.push((range, Some(fence.epoch))),
+                Some(fence) => strangers.push(fence),
             }
+        }
+        // A node joins before it owns anything, so its owner is no more if a list does not name it that was asked for after
+        // the fence was read. The list at hand may be older than the node.
+        if !strangers.is_empty() {
+            let listed = self.list().await?;
+            let is_no_more = |fence: &&Fence| listed.iter().all(|node| node.node != fence.owner);
+            orphans.extend(
+                strangers.into_iter().filter(is_no_more).map(|fence| (fence.range, Some(fence.epoch))),
+            );
         }
         Ok(orphans)
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono::{NaiveDate, Weekday};
 use engine::runtime::{Engine, Parts, Placement};
-use engine::shard::Ring;
-use engine::store::Nodes;
+use engine::shard::{FencingEpoch, Ring};
+use engine::store::{Fences, Nodes};
 use engine::{
     Answer, Clinic, Command, DayView, DoctorId, EngineError, ManualClock, Membership, Peers, Router,
     SeededChance, Timing,
@@ -77,7 +77,10 @@ impl Cluster {
     }
 
     async fn join(&self, name: &str) -> Node {
-        let line = self.store.other_line();
+        self.join_by(name, self.store.other_line()).await
+    }
+
+    async fn join_by(&self, name: &str, line: FaultyStore) -> Node {
         let parts = Parts {
             store: Arc::new(line.clone()),
             fences: Arc::new(line.clone()),
@@ -282,6 +285,25 @@ fn who_is_cut_off_stops_answering_before_anybody_else_begins() {
         assert!(
             first_claim.unwrap() > last_answer + Duration::from_millis(250),
             "{last_answer:?}, {first_claim:?}"
+        );
+    });
+}
+
+/// Found by the simulation: the list had been made before the owner joined, and the fence was read after it had taken the range.
+#[test]
+fn nothing_is_taken_from_a_node_that_joined_after_the_list_was_made() {
+    on_paused_time(async {
+        let cluster = Cluster::new();
+        let slow = cluster.store.other_line();
+        slow.delay_lists(Duration::from_millis(900));
+        let _first = cluster.join_by("a", slow).await;
+        let _second = cluster.join("b").await;
+        cluster.until_owned(&[32, 32]).await;
+        let all: Vec<_> = Ring::default().ranges().collect();
+        let fences = cluster.store.memory.read(&all).await.unwrap();
+        assert!(
+            fences.len() == 64 && fences.iter().all(|fence| fence.epoch == FencingEpoch::INITIAL),
+            "{fences:?}"
         );
     });
 }

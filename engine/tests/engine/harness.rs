@@ -50,6 +50,7 @@ pub struct FaultyStore {
     gate: Arc<Semaphore>,
     silent: Arc<std::sync::atomic::AtomicBool>,
     beats_take: Arc<Mutex<Duration>>,
+    lists_take: Arc<Mutex<Duration>>,
     /// What the next load of the doctor `stall` waits for, holding up its whole thread.
     stall: Arc<Mutex<Option<std::sync::mpsc::Receiver<()>>>>,
 }
@@ -65,6 +66,7 @@ impl FaultyStore {
             gate: Arc::new(Semaphore::new(OPEN)),
             silent: Arc::default(),
             beats_take: Arc::default(),
+            lists_take: Arc::default(),
             stall: Arc::default(),
         }
     }
@@ -91,6 +93,11 @@ impl FaultyStore {
     /// Heartbeats are written at once, and answered late.
     pub fn delay_beats(&self, by: Duration) {
         *self.beats_take.lock().unwrap() = by;
+    }
+
+    /// Lists of nodes show how it was when they were asked for, and are answered late.
+    pub fn delay_lists(&self, by: Duration) {
+        *self.lists_take.lock().unwrap() = by;
     }
 
     fn is_silent(&self) -> bool {
@@ -241,7 +248,13 @@ impl Nodes for FaultyStore {
         if self.is_silent() {
             return std::future::pending().boxed();
         }
-        self.memory.list()
+        let (listed, takes) = (self.memory.list(), *self.lists_take.lock().unwrap());
+        async move {
+            let answer = listed.await;
+            tokio::time::sleep(takes).await;
+            answer
+        }
+        .boxed()
     }
 
     fn join(&self, heartbeat: &Heartbeat) -> BoxFuture<'static, Result<(), BeatError>> {

@@ -238,6 +238,13 @@ fn a_look_at_the_heartbeat_must_not_be_enough_to_take_a_range() {
     breaks(&Protocol { lease: Some(2), ..CLUSTER }, Fault::NotBuried, &[STALE, ALONE]);
 }
 
+/// A node joins before it owns anything. So a list that does not name an owner tells that it is gone if it was asked for
+/// after the fence was read, and nothing if before.
+#[test]
+fn a_list_older_than_the_fence_must_not_tell_who_is_gone() {
+    breaks(&CLUSTER, Fault::ListTrusted, &[STALE, ALONE]);
+}
+
 /// The node-wide lease vouches for a range that was taken away again before the answer to its claim was looked at.
 #[test]
 fn an_answer_to_an_old_name_must_not_count() {

@@ -35,6 +35,9 @@ pub(crate) enum Fault {
     /// A heartbeat that stood still is reason enough to take the range: nobody is buried. Each renewal ends with a look at
     /// the fence instead, and gives no lease to a node that was deposed.
     NotBuried,
+    /// Who is not in a list of the nodes is taken for buried, though the list is older than the look at the fence, and than
+    /// the owner's name.
+    ListTrusted,
     /// A node that was buried still believes an answer to its old name.
     NameUnchecked,
     /// A node that hears nothing of its handing over takes up work again without raising the epoch.
@@ -122,6 +125,8 @@ pub(crate) struct Node<const N: usize> {
     claim: Option<Claim>,
     /// Of each other node: the ticks since this one saw its counter change; `None`: it has changed again, unseen.
     still: [Option<u8>; N],
+    /// Which others its last list of the nodes names, where that may be older than what it knows of the fence.
+    pub(crate) listed: [bool; N],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -247,6 +252,7 @@ impl<const N: usize> State<N> {
             flight: None,
             claim: None,
             still: [Some(0); N],
+            listed: [true; N],
         };
         let told = [Told::Out; USERS];
         let buried = [false; N];
@@ -308,7 +314,7 @@ impl<const N: usize> Protocol<N> {
     fn may_take(&self, state: &State<N>, n: usize) -> bool {
         let Some(owner) = state.owner.filter(|_| self.lease.is_some()) else { return true };
         let dead = self.has(Fault::NotBuried) && self.looks_dead(&state.nodes[n], owner);
-        state.buried[owner] || (dead && owner != n)
+        state.buried[owner] || ((dead || !state.nodes[n].listed[owner]) && owner != n)
     }
 
     fn decide(&self, state: &State<N>, node: &Node<N>, event: Event) -> Decision {
@@ -362,7 +368,7 @@ impl<const N: usize> Protocol<N> {
                 accepted && leased && at(n).renewal.map_or(!self.fine, |renewal| !renewal.beaten)
             }
             Step::Extend(n) => at(n).renewal.is_some_and(|renewal| renewal.beaten),
-            Step::Look(n, other) => leased && at(n).still[other].is_none(),
+            Step::Look(n, other) => leased && (at(n).still[other].is_none() || !at(n).listed[other]),
             Step::Bury(n, other) => {
                 let wanted = leased && !state.buried[other] && !self.has(Fault::NotBuried);
                 wanted && self.looks_dead(at(n), other)

@@ -11,6 +11,7 @@ mod reads;
 mod cluster;
 mod first_minute;
 mod killing;
+mod local_nodes;
 mod partition;
 mod racing;
 mod starving;

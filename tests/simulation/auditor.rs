@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::cast::{DATES, DOCTORS, SHARED_DOCTOR, SLOTS, date, doctor, seat_of, slot, weekday_of};
 use crate::history::{Call, Place, Request, Told};
-use crate::session::{Outcome, ring};
+use crate::session::{DRIFT_MAX, Outcome, ring};
 use crate::slot::{About, Slot};
 use crate::store::Accepted;
 
@@ -256,12 +256,17 @@ fn may_be_stale(outcome: &Outcome, place: Place, call: &Call) -> bool {
                 owned = true
             }
             Accepted::Claimed { at, range: claimed, .. } if *claimed == range && owned => {
-                return *at <= call.decided && call.decided <= *at + STORE_SILENT_MAX;
+                return *at <= call.decided
+                    && call.decided <= *at + as_the_slowest_clock_has_it(STORE_SILENT_MAX);
             }
             Accepted::Claimed { .. } | Accepted::Event { .. } => {}
         }
     }
     false
+}
+
+fn as_the_slowest_clock_has_it(time: Duration) -> Duration {
+    time.mul_f64(1.0 / (1.0 - f64::from(DRIFT_MAX) / 1000.0))
 }
 
 /// Whether what happened and was said has an order in which all of it is right.

@@ -50,11 +50,14 @@ pub struct Outcome {
     pub is_cluster: bool,
 }
 
+/// How much faster or slower than others a clock may run, in thousandths.
+pub const DRIFT_MAX: i32 = 20;
+
 struct SimClock {
     origin: DateTime<Utc>,
     begun: Instant,
     skew: TimeDelta,
-    /// How much faster or slower than others it runs, in thousandths.
+    /// In thousandths.
     drift: i32,
 }
 
@@ -216,7 +219,8 @@ impl Session {
         if skew != 0 {
             self.world.count(Fault::ClockSkew);
         }
-        let (skew, drift) = (TimeDelta::milliseconds(skew), *self.nemesis.pick(&[0, 0, -20, 20]));
+        let (skew, drift) =
+            (TimeDelta::milliseconds(skew), *self.nemesis.pick(&[0, 0, -DRIFT_MAX, DRIFT_MAX]));
         let clock = SimClock { origin: self.origin, begun: self.begun, skew, drift };
         let line = Arc::new(line.clone());
         let membership = self.cluster.as_ref().map_or(Membership::Solo, |book| {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::future::join_all;
 use persistence::{DataFolder, EmbeddedDynamo, EmbeddedS3, Endpoint, Where, fresh_secret};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
@@ -131,6 +131,7 @@ impl LocalCluster {
     fn command(&self, number: u8) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe().context("where is this program")?);
         command
+            .args(["--child-of", &std::process::id().to_string()])
             .envs(self.env.iter().map(|(name, value)| (*name, value.as_str())))
             .env("KOKORO_DEMO", (self.is_demo && number == 1).to_string())
             .stdin(Stdio::null())
@@ -138,6 +139,17 @@ impl LocalCluster {
             .kill_on_drop(true);
         Ok(command)
     }
+}
+
+/// Ends this process as soon as `parent` does, which started it: the store is the parent's, and whoever kills that one alone
+/// should not have to look for the others.
+///
+/// # Errors
+/// When the parent is gone already, or the system does not offer it.
+pub fn end_with(parent: u32) -> std::io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let is_there = getppid().is_some_and(|process| process.as_raw_nonzero().get().unsigned_abs() == parent);
+    if is_there { Ok(()) } else { Err(std::io::Error::other("it has ended")) }
 }
 
 /// An address that several processes can listen on.

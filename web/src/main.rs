@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use web::config::{Config, Environment, Options};
-use web::local_cluster::LocalCluster;
+use web::local_cluster::{LocalCluster, end_with};
 use web::startup::{Application, Ended, StopSignals, Surroundings, was_overtaken};
 
 const FAILED: u8 = 1;
@@ -16,6 +16,12 @@ const MISCONFIGURED: u8 = 78;
 
 fn main() -> ExitCode {
     let options = Options::from_command_line();
+    if let Some(parent) = options.child_of()
+        && let Err(error) = end_with(parent)
+    {
+        eprintln!("kokoro: cannot be tied to the process that started it: {error}");
+        return FAILED.into();
+    }
     let mut env = Environment::of_process();
     let nodes = options.nodes();
     options.lay_over(&mut env);

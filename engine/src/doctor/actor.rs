@@ -121,10 +121,7 @@ impl DoctorActor {
         if ask.is_abandoned() {
             return;
         }
-        if self.phase != Phase::Ready {
-            self.backlog.push_back(ask);
-            return;
-        }
+        // Before anything is waited for: a load from a store that is silent takes long to fail.
         let in_force = self.shell.ownership.open(self.range);
         if in_force.is_none() {
             ask.fail(EngineError::NotHere);
@@ -133,6 +130,10 @@ impl DoctorActor {
         }
         if !self.shell.ownership.is_vouched_for() {
             ask.fail(EngineError::Unavailable);
+            return;
+        }
+        if self.phase != Phase::Ready {
+            self.backlog.push_back(ask);
             return;
         }
         if self.epoch != in_force || !self.missing(&ask, now).is_nothing() {
@@ -221,7 +222,7 @@ impl DoctorActor {
     fn act_upon(&mut self, InFlight { id, event, mut ask, outcome }: InFlight) {
         match outcome.unwrap_or(Outcome::Unknown) {
             Outcome::Committed => {
-                self.published.store(Arc::new(self.published.load().after(&event)));
+                self.published.load().publish(&event);
                 self.committed(&event, ask);
             }
             Outcome::Withdrawn { lost: true } => {

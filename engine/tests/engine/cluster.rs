@@ -14,7 +14,7 @@ use engine::{
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::harness::*;
 
@@ -289,6 +289,22 @@ fn who_is_cut_off_stops_answering_before_anybody_else_begins() {
     });
 }
 
+#[test]
+fn who_has_no_lease_any_more_refuses_at_once_though_a_load_is_still_waited_for() {
+    on_paused_time(async {
+        let cluster = Cluster::new();
+        let node = cluster.join("a").await;
+        let doctor = &cluster.doctors(&node.router()).await[0];
+        node.line.delay_loads(Duration::from_secs(15));
+        node.line.cut();
+        let directory = node.router().directory().clone();
+        let mut waits = std::pin::pin!(directory.view(doctor, date(DAY)));
+        assert!(timeout(Duration::from_secs(4), &mut waits).await.is_err(), "it was not loaded before");
+        let refused = timeout(Duration::from_millis(100), directory.view(doctor, date(DAY))).await;
+        assert!(matches!(refused, Ok(Err(EngineError::Unavailable))), "{refused:?}");
+    });
+}
+
 /// Found by the simulation: the list had been made before the owner joined, and the fence was read after it had taken the range.
 #[test]
 fn nothing_is_taken_from_a_node_that_joined_after_the_list_was_made() {
@@ -297,6 +313,8 @@ fn nothing_is_taken_from_a_node_that_joined_after_the_list_was_made() {
         let slow = cluster.store.other_line();
         slow.delay_lists(Duration::from_millis(900));
         let _first = cluster.join_by("a", slow).await;
+        // So that it has asked before the second joins.
+        sleep(Duration::from_millis(10)).await;
         let _second = cluster.join("b").await;
         cluster.until_owned(&[32, 32]).await;
         let all: Vec<_> = Ring::default().ranges().collect();

@@ -51,6 +51,7 @@ pub struct FaultyStore {
     silent: Arc<std::sync::atomic::AtomicBool>,
     beats_take: Arc<Mutex<Duration>>,
     lists_take: Arc<Mutex<Duration>>,
+    loads_take: Arc<Mutex<Duration>>,
     /// What the next load of the doctor `stall` waits for, holding up its whole thread.
     stall: Arc<Mutex<Option<std::sync::mpsc::Receiver<()>>>>,
 }
@@ -67,6 +68,7 @@ impl FaultyStore {
             silent: Arc::default(),
             beats_take: Arc::default(),
             lists_take: Arc::default(),
+            loads_take: Arc::new(Mutex::new(Duration::from_millis(1))),
             stall: Arc::default(),
         }
     }
@@ -98,6 +100,11 @@ impl FaultyStore {
     /// Lists of nodes show how it was when they were asked for, and are answered late.
     pub fn delay_lists(&self, by: Duration) {
         *self.lists_take.lock().unwrap() = by;
+    }
+
+    /// How long it takes to load a date.
+    pub fn delay_loads(&self, by: Duration) {
+        *self.loads_take.lock().unwrap() = by;
     }
 
     fn is_silent(&self) -> bool {
@@ -154,8 +161,9 @@ impl BookingStore for FaultyStore {
             // An error says that the test has dropped its end, which is what is waited for.
             let _ = stalled.recv();
         }
+        let takes = *self.loads_take.lock().unwrap();
         async move {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(takes).await;
             memory.load_date(&doctor, date).await
         }
         .boxed()

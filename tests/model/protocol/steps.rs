@@ -12,7 +12,10 @@ impl<const N: usize> Protocol<N> {
             Step::Renew(n) => state.nodes[n].renewal = Some(Renewal { age: 0, beaten: false }),
             Step::Beat(n) => self.beat(state, n),
             Step::Extend(n) => self.extend(state, n),
-            Step::Look(n, other) => state.nodes[n].still[other] = Some(0),
+            Step::Look(n, other) => {
+                state.nodes[n].still[other] = Some(0);
+                state.nodes[n].listed[other] = true;
+            }
             Step::Bury(_, other) => state.buried[other] = true,
             Step::BeBornAgain(n) => self.be_born_again(state, n),
             Step::ReadFence(n) => self.lose(&mut state.nodes[n]),
@@ -136,7 +139,10 @@ impl<const N: usize> Protocol<N> {
         state.gift = state.gift.filter(|to| *to != n);
         state.owner = state.owner.filter(|owner| *owner != n);
         state.buried[n] = false;
-        state.nodes.iter_mut().for_each(|other| other.still[n] = (!self.fine).then_some(0));
+        for other in &mut state.nodes {
+            other.still[n] = (!self.fine).then_some(0);
+            other.listed[n] = !self.has(Fault::ListTrusted);
+        }
     }
 
     /// The answer to a claim, however late.

@@ -27,6 +27,9 @@ pub struct Options {
     /// Start so many nodes over the embedded store, which share the doctors and the address
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=i64::from(NODES_MAX)))]
     nodes: Option<u8>,
+    /// End when this process does, which has started this one and keeps its store
+    #[arg(long, hide = true, value_name = "PROCESS")]
+    child_of: Option<u32>,
 }
 
 impl Options {
@@ -40,6 +43,11 @@ impl Options {
     /// How many nodes this process is to start, if it is to be none itself.
     pub const fn nodes(&self) -> Option<u8> {
         self.nodes
+    }
+
+    /// The process with which this one is to end, if it was started by one.
+    pub const fn child_of(&self) -> Option<u32> {
+        self.child_of
     }
 
     /// Lays the options over the environment.

@@ -1,0 +1,97 @@
+//! `kokoro --nodes 3`: several nodes on one machine, on one address.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::cluster_harness::{is_balanced, until};
+use crate::harness::*;
+
+/// What has been printed.
+struct Output {
+    lines: Lines<BufReader<ChildStdout>>,
+    seen: Vec<String>,
+}
+
+impl Output {
+    /// What a line says after `mark`, once it has come; lines of several nodes come in any order.
+    async fn said(&mut self, mark: &str) -> String {
+        loop {
+            if let Some(at) = self.seen.iter().position(|line| line.contains(mark)) {
+                return self.seen.remove(at).split_once(mark).unwrap().1.to_owned();
+            }
+            let next = tokio::time::timeout(Duration::from_secs(60), self.lines.next_line());
+            self.seen
+                .push(next.await.expect("it does not say so").unwrap().expect("it ended before it said so"));
+        }
+    }
+}
+
+fn signal_process(process: &str, signal: &str) {
+    assert!(std::process::Command::new("kill").args([signal, process]).status().unwrap().success());
+}
+
+async fn cluster(admin: &str) -> Value {
+    match reqwest::get(format!("{admin}/cluster")).await {
+        Ok(answer) => answer.json().await.unwrap(),
+        Err(_) => Value::Null,
+    }
+}
+
+/// A parent whose nodes end with it, however it ends.
+fn start(nodes: &str, folder: &Path) -> (Child, Output) {
+    web::http_client::install_cryptography();
+    let mut parent = Command::new(env!("CARGO_BIN_EXE_kokoro"))
+        .args(["--nodes", nodes, "--demo", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(folder)
+        .env("RATE_LIMIT_PER_MINUTE", "0")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(parent.stdout.take().unwrap()).lines();
+    (parent, Output { lines, seen: Vec::new() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_started_by_one_command_share_an_address_and_a_dead_one_is_started_again() {
+    let (_folder, path) = folder();
+    let (mut parent, mut output) = start("3", &path);
+    let url = output.said("kokoro starts 3 nodes on ").await;
+    let admin = output.said("node 1: metrics are at ").await.replace("/metrics", "");
+    let second = output.said("node 2: process ").await;
+    output.said("node 3: kokoro listens on ").await;
+    until(async || is_balanced(&cluster(&admin).await, 3)).await;
+
+    signal_process(&second, "-KILL");
+    output.said("node 2: has ended").await;
+    output.said("node 2: kokoro listens on ").await;
+    until(async || is_balanced(&cluster(&admin).await, 3)).await;
+    // Each look is a connection of its own, and any node answers it.
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+    for _ in 0..20 {
+        let body = serde_json::json!({"doctor_id": "asha@example.com", "date": date_in(1)});
+        let answer = client.post(format!("{url}/doctorBookings/available")).json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+
+    signal_process(&parent.id().unwrap().to_string(), "-TERM");
+    assert_eq!(parent.wait().await.unwrap().code(), Some(0));
+    assert!(reqwest::get(format!("{url}/healthz")).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_end_with_the_process_that_started_them_when_it_is_killed() {
+    let (_folder, path) = folder();
+    let (mut parent, mut output) = start("2", &path);
+    let url = output.said("kokoro starts 2 nodes on ").await;
+    output.said("node 2: kokoro listens on ").await;
+    assert!(reqwest::get(format!("{url}/healthz")).await.is_ok());
+
+    parent.kill().await.unwrap();
+    until(async || reqwest::get(format!("{url}/healthz")).await.is_err()).await;
+}

@@ -58,7 +58,7 @@ pub fn config() -> Config {
         server: ServerConfig {
             listen: ([127, 0, 0, 1], 0).into(),
             workers: 1,
-            stop_notice: Duration::from_millis(10),
+            refuse_for: Duration::from_millis(10),
             ..ServerConfig::default()
         },
         limits: LimitsConfig { per_minute: None },

@@ -91,7 +91,8 @@ async fn assert_both_nodes_name_the_request(cluster: &Cluster, doctors: &[String
 async fn nodes_that_join_drain_and_stop_under_load_cost_nobody_an_answer() {
     let mut cluster = Cluster::start(2).await;
     let (doctors, ledger) = (cluster.doctors(DOCTORS).await, Ledger::default());
-    let third = cluster.node(&[]).await;
+    let third = cluster.node(&[("KOKORO_STOP_NOTICE_MS", "8000")]).await;
+    let leaving = third.me().await;
     let drained = cluster.nodes[1].me().await;
     let (status, log) = ledger
         .during(&cluster.nodes[0], &doctors, "u", async {
@@ -107,6 +108,10 @@ async fn nodes_that_join_drain_and_stop_under_load_cost_nobody_an_answer() {
             assert_eq!(cluster.nodes[1].get("/readyz").await.0, 200, "it still serves, through the others");
             ledger.during(&cluster.nodes[1], &doctors, "v", ledger.goes_on(50)).await;
             third.signal("-TERM");
+            until(async || owned_by(&cluster.nodes[0].cluster().await, &leaving) == 0).await;
+            // Whoever has not yet noticed that it stops is answered by way of the others.
+            assert_eq!(third.get("/readyz").await.0, 503);
+            ledger.during(&third, &doctors, "w", ledger.goes_on(50)).await;
             let ended = third.ended().await;
             ledger.goes_on(50).await;
             ended

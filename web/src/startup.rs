@@ -246,9 +246,8 @@ impl Application {
                 tokio::time::sleep(state.server.deposed_notice).await;
             }
         }
-        let drained =
-            tokio::time::timeout(state.server.stop_timeout, drain(&state, &handles, node_server, engine))
-                .await;
+        let within = state.server.stop_notice + state.server.stop_timeout;
+        let drained = tokio::time::timeout(within, drain(&state, &handles, node_server, engine)).await;
         tokio::task::spawn_blocking(|| embedded.stop()).await.context("the embedded store has died")?;
         drained.context("what was in flight did not finish in time")?;
         tracing::info!("stopped");
@@ -331,9 +330,10 @@ async fn drain(state: &AppState, handles: &[ServerHandle], node_server: Option<N
     engine.announce_stop();
     // Whoever watches sends no more; what comes is answered as ever, here and soon elsewhere.
     engine.hand_over().await;
+    tokio::time::sleep(state.server.stop_notice).await;
     state.stopping.store(true, Ordering::Release);
     // Requests already on their way hear why, instead of a closed connection.
-    tokio::time::sleep(state.server.stop_notice).await;
+    tokio::time::sleep(state.server.refuse_for).await;
     for handle in handles {
         handle.stop(true).await;
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use actix_web::http::uri::Authority;
 use engine::Timing;
@@ -10,6 +9,7 @@ use engine::limits::{HEARTBEAT, LANES, LEASE, RANGES_MAX};
 use engine::shard::Ring;
 
 use super::environment::Environment;
+use super::milliseconds;
 use super::secret::Secret;
 use super::server::address;
 
@@ -45,8 +45,6 @@ pub struct NodeAddress {
 /// What belongs to a cluster and means nothing without an address in it.
 const OF_A_NODE: [&str; 4] =
     ["KOKORO_NODE_LISTEN", "KOKORO_CLUSTER_SECRET", "KOKORO_HEARTBEAT_MS", "KOKORO_LEASE_MS"];
-/// A longer heartbeat or lease is a slip of the pen.
-const MILLISECONDS_MAX: u64 = 60_000;
 
 impl ClusterConfig {
     /// Reads `KOKORO_RANGES` (default 64), and what [`NodeConfig`] needs.
@@ -107,13 +105,6 @@ fn timing_from_env(env: &mut Environment) -> Option<Timing> {
     timing
 }
 
-fn milliseconds(text: &str) -> Result<Duration, String> {
-    let number = text.parse().ok().filter(|number| *number <= MILLISECONDS_MAX);
-    number
-        .map(Duration::from_millis)
-        .ok_or_else(|| format!("a number of milliseconds up to {MILLISECONDS_MAX}"))
-}
-
 impl NodeAddress {
     /// Reads `host:port`.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
@@ -151,6 +142,8 @@ impl fmt::Display for NodeAddress {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const SECRET: (&str, &str) = ("KOKORO_CLUSTER_SECRET", "0123456789abcdef0123456789abcdef");

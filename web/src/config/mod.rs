@@ -16,6 +16,8 @@ mod store;
 mod tls;
 mod variables;
 
+use std::time::Duration;
+
 use chrono_tz::Tz;
 use engine::Clinic;
 
@@ -33,6 +35,9 @@ pub use secret::Secret;
 pub use server::ServerConfig;
 pub use store::{Place, StoreConfig};
 pub use tls::TlsConfig;
+
+/// A longer heartbeat, lease or notice is a slip of the pen.
+const MILLISECONDS_MAX: u64 = 60_000;
 
 /// All that the program is told when it starts.
 #[derive(Debug, Clone)]
@@ -108,6 +113,13 @@ fn yes_or_no(text: &str) -> Result<bool, &'static str> {
         "0" | "false" | "no" | "off" => Ok(false),
         _ => Err("true or false"),
     }
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse().ok().filter(|number| *number <= MILLISECONDS_MAX);
+    number
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("a number of milliseconds up to {MILLISECONDS_MAX}"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::environment::Environment;
 use super::tls::TlsConfig;
-use super::yes_or_no;
+use super::{milliseconds, yes_or_no};
 
 /// How long an answer may take. It must leave a handler the time to ask the engine twice, which knows the outcome best.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
@@ -50,8 +50,11 @@ pub struct ServerConfig {
     pub body_bytes_max: usize,
     /// The longest head, in bytes: request line and headers together.
     pub head_bytes_max: usize,
-    /// How long requests already on their way hear that the server is stopping before connections are closed.
+    /// How long a stopping server that has handed its doctors over goes on answering, so that whoever asks `/readyz` sends
+    /// requests elsewhere before connections are closed.
     pub stop_notice: Duration,
+    /// How long requests already on their way are then refused, instead of finding their connections closed.
+    pub refuse_for: Duration,
     /// How long a stop waits for what is in flight.
     pub stop_timeout: Duration,
     /// How long a deposed process goes on saying so before it stops.
@@ -77,7 +80,8 @@ impl Default for ServerConfig {
             answer_timeout: ANSWER_TIMEOUT,
             body_bytes_max: 64 * 1024,
             head_bytes_max: 16 * 1024,
-            stop_notice: Duration::from_millis(200),
+            stop_notice: Duration::ZERO,
+            refuse_for: Duration::from_millis(200),
             stop_timeout: STOP_TIMEOUT,
             deposed_notice: Duration::from_secs(2),
             trusted_proxies: Vec::new(),
@@ -87,7 +91,7 @@ impl Default for ServerConfig {
 
 impl ServerConfig {
     /// Reads `KOKORO_LISTEN` (default `127.0.0.1:8080`) and `KOKORO_SHARE_PORT`, and `KOKORO_ADMIN_LISTEN`, `KOKORO_TLS_CERT` and
-    /// `KOKORO_TLS_KEY`, `KOKORO_STATIC_DIR` and `TRUSTED_PROXIES` (default none).
+    /// `KOKORO_TLS_KEY`, `KOKORO_STOP_NOTICE_MS`, `KOKORO_STATIC_DIR` and `TRUSTED_PROXIES` (default none).
     pub(super) fn from_env(env: &mut Environment) -> Self {
         let defaults = Self::default();
         Self {
@@ -95,6 +99,7 @@ impl ServerConfig {
             share_port: env.parsed("KOKORO_SHARE_PORT", yes_or_no).unwrap_or(false),
             admin_listen: env.parsed("KOKORO_ADMIN_LISTEN", address),
             tls: TlsConfig::from_env(env),
+            stop_notice: env.parsed("KOKORO_STOP_NOTICE_MS", milliseconds).unwrap_or(defaults.stop_notice),
             static_dir: env.text("KOKORO_STATIC_DIR").map(PathBuf::from),
             trusted_proxies: env.list("TRUSTED_PROXIES", network),
             ..defaults

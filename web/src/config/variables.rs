@@ -87,6 +87,11 @@ const VARIABLES: &[Variable] = &[
     variable("MEDILOCKER_BUCKET", "kokoro-medilocker", "Bucket of patients' files."),
     variable("DOCTOR_DOCUMENTS_BUCKET", "kokoro-doctor-documents", "Bucket of doctors' documents."),
     variable(
+        "KOKORO_STOP_NOTICE_MS",
+        "0",
+        "How long a node that is asked to stop goes on answering once /readyz says so and the others have its doctors, in milliseconds: longer than a load balancer takes to notice.",
+    ),
+    variable(
         "KOKORO_SHARE_PORT",
         "off",
         "Let other processes of this user listen on KOKORO_LISTEN as well; the kernel spreads the connections over them. For several nodes on one machine.",

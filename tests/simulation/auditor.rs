@@ -222,8 +222,12 @@ fn spans_about(outcome: &Outcome, place: Place, calls: &[Call]) -> Result<Vec<Sp
         }
     }
     for event in events.iter().filter(|event| event.to == usize::MAX) {
-        // Where the old platform takes a booking away, the call that made it may make it again.
-        let again = |call: &Call| place.doctor == SHARED_DOCTOR && call.told == Told::Done;
+        // Where the old platform takes a booking away, the call that made it may make it again; where it writes the same one
+        // over it, the call that made it takes it for another's.
+        let again = |call: &Call| {
+            let overwritten = Told::Rejected(Rejection::AlreadyBooked);
+            place.doctor == SHARED_DOCTOR && [Told::Done, overwritten].contains(&call.told)
+        };
         let caused = |call: &&Call| {
             (call.told == Told::Unknown || again(call))
                 && call.asked < event.from

@@ -168,6 +168,9 @@ async fn stop(node: &Node, world: &World) {
     world.count(Fault::GracefulStop);
     let engine = node.engine.take();
     if let Some(engine) = engine {
-        let _ = timeout(Duration::from_secs(30), engine.stop()).await;
+        if timeout(Duration::from_secs(30), engine.stop()).await.is_err() {
+            // The process ends all the same.
+            node.line.set(LineState::Dead);
+        }
     }
 }

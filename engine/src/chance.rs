@@ -3,6 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rand::RngExt;
+
 /// Where random bits come from.
 pub trait Chance: Send + Sync + 'static {
     /// 128 fresh bits.
@@ -16,16 +18,14 @@ pub trait Chance: Send + Sync + 'static {
     }
 }
 
-/// The operating system's randomness.
+/// A generator for secrets on each thread, which the operating system seeds: to ask that for each number costs as much as
+/// the rest of a small answer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemChance;
 
 impl Chance for SystemChance {
-    #[expect(clippy::expect_used, reason = "without randomness no identifier is safe to hand out")]
     fn bits(&self) -> u128 {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-        u128::from_le_bytes(bytes)
+        rand::rng().random()
     }
 }
 

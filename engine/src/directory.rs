@@ -32,6 +32,9 @@ use crate::runtime::Placement;
 use crate::shard::{Ownership, RangeId, Ring};
 use crate::store::BookingStore;
 
+/// Milliseconds after which the use of an activation is noted again.
+const USED_NOTED_EVERY: u64 = 500;
+
 /// What every activation is given.
 pub(crate) struct Shell {
     pub(crate) store: Arc<dyn BookingStore>,
@@ -46,7 +49,7 @@ pub(crate) struct Shell {
 
 /// The live activations. Only this file looks into it.
 #[derive(Default)]
-pub(crate) struct Activations(DashMap<DoctorId, Activation>);
+pub(crate) struct Activations(DashMap<DoctorId, Arc<Activation>>);
 
 /// Finds or starts a doctor's activation, and asks it. Clones share one directory.
 #[derive(Clone)]
@@ -58,22 +61,22 @@ pub struct Directory {
     born: Instant,
 }
 
-#[derive(Clone)]
 struct Activation {
     addr: Addr<DoctorActor>,
     range: RangeId,
     published: Arc<ArcSwap<Published>>,
     /// Places in its mailbox.
     places: Arc<Semaphore>,
-    /// Milliseconds since the directory was made.
-    last_used: Arc<AtomicU64>,
+    /// Milliseconds since the directory was made, or a little less.
+    last_used: AtomicU64,
 }
 
 impl Activations {
     /// The wanted ones, in an order that no hash map chooses, so that a simulation can be repeated.
-    fn in_order(&self, is_wanted: impl Fn(&Activation) -> bool) -> Vec<Activation> {
+    fn in_order(&self, is_wanted: impl Fn(&Activation) -> bool) -> Vec<Arc<Activation>> {
         let wanted = self.0.iter().filter(|entry| is_wanted(entry.value()));
-        let mut wanted: Vec<_> = wanted.map(|entry| (entry.key().clone(), entry.value().clone())).collect();
+        let mut wanted: Vec<_> =
+            wanted.map(|entry| (entry.key().clone(), Arc::clone(entry.value()))).collect();
         wanted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         wanted.into_iter().map(|(_, activation)| activation).collect()
     }
@@ -135,13 +138,8 @@ impl Directory {
                 None => self.check_exists(doctor).await.map(|()| Arc::new(DayView::new(SlotSet::EMPTY))),
             };
         }
-        if let Some(activation) = self.existing(doctor)
-            && self.shell.ownership.is_vouched_for()
-        {
-            let in_force = self.shell.ownership.open(activation.range);
-            if let Some(view) = activation.published.load().view(date, in_force) {
-                return Ok(view);
-            }
+        if let Some(view) = self.published(doctor, date) {
+            return Ok(view);
         }
         let view = self.deliver(doctor, |reply, place| View { date, reply, place });
         tokio::time::timeout(ASK_DEADLINE, view).await.unwrap_or(Err(EngineError::Unavailable))
@@ -193,7 +191,7 @@ impl Directory {
             // places are counted here.
             let place = Arc::clone(&activation.places).try_acquire_owned().map_err(|_| EngineError::Busy)?;
             let (reply, answer) = Reply::new();
-            match activation.addr.try_send(message(reply, place)) {
+            match activation.addr.clone().try_send(message(reply, place)) {
                 Ok(()) => {}
                 Err(SendError::Full(_)) => return Err(EngineError::Busy),
                 Err(SendError::Closed(_)) => {
@@ -210,15 +208,34 @@ impl Directory {
         Err(EngineError::Unavailable)
     }
 
-    fn existing(&self, doctor: &DoctorId) -> Option<Activation> {
-        let activation = self.shell.activations.0.get(doctor)?.clone();
-        activation.last_used.store(self.millis(), Ordering::Relaxed);
+    /// The published snapshot of a date, if what is answered from memory is good.
+    fn published(&self, doctor: &DoctorId, date: NaiveDate) -> Option<Arc<DayView>> {
+        let activation = self.shell.activations.0.get(doctor)?;
+        self.is_used(&activation);
+        if !self.shell.ownership.is_vouched_for() {
+            return None;
+        }
+        let in_force = self.shell.ownership.open(activation.range);
+        activation.published.load().view(date, in_force)
+    }
+
+    fn existing(&self, doctor: &DoctorId) -> Option<Arc<Activation>> {
+        let activation = Arc::clone(self.shell.activations.0.get(doctor)?.value());
+        self.is_used(&activation);
         Some(activation)
+    }
+
+    /// To write what others read costs all of them: it is done once in a while.
+    fn is_used(&self, activation: &Activation) {
+        let now = self.millis();
+        if activation.last_used.load(Ordering::Relaxed) + USED_NOTED_EVERY < now {
+            activation.last_used.store(now, Ordering::Relaxed);
+        }
     }
 
     /// The live activation, started if there is none: but nothing is started, or remembered, for a doctor who is not in
     /// `Doctors`.
-    async fn activation(&self, doctor: &DoctorId) -> Result<Activation, EngineError> {
+    async fn activation(&self, doctor: &DoctorId) -> Result<Arc<Activation>, EngineError> {
         if let Some(activation) = self.existing(doctor) {
             return Ok(activation);
         }
@@ -234,8 +251,8 @@ impl Directory {
         }
         self.check_exists(doctor).await?;
         let activation = self.shell.activations.0.entry(doctor.clone());
-        let activation = activation.or_insert_with(|| self.start(doctor.clone(), range)).clone();
-        Ok(activation)
+        let activation = activation.or_insert_with(|| Arc::new(self.start(doctor.clone(), range)));
+        Ok(Arc::clone(activation.value()))
     }
 
     async fn check_exists(&self, doctor: &DoctorId) -> Result<(), EngineError> {
@@ -255,7 +272,7 @@ impl Directory {
         let actor = DoctorActor::new(doctor, range, Arc::clone(&self.shell), Arc::clone(&published));
         let addr = DoctorActor::start_in_arbiter(self.placement.actor_arbiter(range), |_| actor);
         let places = Arc::new(Semaphore::new(MAILBOX_CAPACITY));
-        Activation { addr, range, published, places, last_used: Arc::new(AtomicU64::new(self.millis())) }
+        Activation { addr, range, published, places, last_used: AtomicU64::new(self.millis()) }
     }
 
     fn millis(&self) -> u64 {

@@ -3,14 +3,13 @@
 
 mod command;
 mod dates;
+mod day;
 mod schedule;
 mod slot;
 mod view;
 
 #[cfg(test)]
 mod tests;
-
-use std::collections::BTreeMap;
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc, Weekday};
 
@@ -20,9 +19,11 @@ pub use schedule::{Clinic, DaySchedule};
 pub use slot::{InvalidSlot, SLOT_MINUTES, SLOTS_PER_DAY, SlotSet, SlotSpan, SlotStart};
 pub use view::{DayView, SlotView};
 
-use crate::ids::UserId;
+use day::{Day, Held};
+
+use crate::ids::{IdempotencyKey, UserId};
 use crate::limits::{BOOKING_KEPT_DAYS, SEATS_PER_SLOT};
-use crate::store::{DateRows, StoredSeat};
+use crate::store::DateRows;
 
 /// One doctor's schedule and bookings, as far as they are loaded. "Not loaded" is never taken for "empty": `missing`
 /// says what a command needs, and the shell loads that before it asks `decide`.
@@ -30,21 +31,8 @@ use crate::store::{DateRows, StoredSeat};
 pub struct Calendar {
     clinic: Clinic,
     week: [Option<DaySchedule>; 7],
-    days: BTreeMap<NaiveDate, Day>,
-}
-
-/// A date's seats, ordered by slot, then by arrival.
-#[derive(Debug, Clone, Default)]
-struct Day {
-    seats: Vec<Seat>,
-    unreadable: Vec<SlotStart>,
-}
-
-/// A seat in memory.
-#[derive(Debug, Clone)]
-struct Seat {
-    booking: Booking,
-    spellings: SpellingSet,
+    /// The loaded dates, in order: some sixteen, for which a map would take twice the memory.
+    days: Vec<(NaiveDate, Day)>,
 }
 
 /// What must be loaded before a command can be decided.
@@ -66,7 +54,7 @@ impl Missing {
 impl Calendar {
     /// A calendar of which nothing is loaded.
     pub const fn unloaded(clinic: Clinic) -> Self {
-        Self { clinic, week: [const { None }; 7], days: BTreeMap::new() }
+        Self { clinic, week: [const { None }; 7], days: Vec::new() }
     }
 
     /// What `decide` would need for this command and does not have. A command that is refused by its date alone needs
@@ -98,10 +86,7 @@ impl Calendar {
 
     /// What a view of `date` needs and the calendar does not have.
     pub fn missing_for(&self, date: NaiveDate) -> Missing {
-        Missing {
-            date: (!self.days.contains_key(&date)).then_some(date),
-            weekday: self.unless_known(date.weekday()),
-        }
+        Missing { date: self.day(date).is_none().then_some(date), weekday: self.unless_known(date.weekday()) }
     }
 
     fn unless_known(&self, weekday: Weekday) -> Option<Weekday> {
@@ -133,11 +118,11 @@ impl Calendar {
                 if self.clinic.has_begun(*date, *start, now) {
                     return Err(Rejection::SlotInPast);
                 }
-                let seat = self.seat_of(user, *date, *start).ok_or(Rejection::BookingNotFound)?;
-                Ok(Decision::Record(Event::Cancelled {
-                    booking: seat.booking.clone(),
-                    spellings: seat.spellings,
-                }))
+                let held = self.held_by(user, *date, *start).ok_or(Rejection::BookingNotFound)?;
+                // It was parsed before it was kept.
+                let key = held.key.and_then(|key| IdempotencyKey::parse(key).ok());
+                let booking = Booking { user: user.clone(), date: *date, start: *start, key };
+                Ok(Decision::Record(Event::Cancelled { booking, spellings: held.spellings }))
             }
             Command::SetSlots { weekday, offered } => {
                 let rows = self.schedule(*weekday).rows_offering(*offered, SlotSet::EMPTY);
@@ -154,12 +139,11 @@ impl Calendar {
     }
 
     fn decide_booking(&self, booking: Booking, now: DateTime<Utc>) -> Result<Decision, Rejection> {
-        let held = self.seat_of(&booking.user, booking.date, booking.start);
-        if let Some(seat) = held
-            && booking.key.is_some()
-            && seat.booking.key == booking.key
+        let held = self.held_by(&booking.user, booking.date, booking.start);
+        if let (Some(held), Some(key)) = (&held, &booking.key)
+            && held.key == Some(key.as_str())
         {
-            return Ok(Decision::Repeat(seat.booking.clone()));
+            return Ok(Decision::Repeat(booking));
         }
         if !self.clinic.in_window(booking.date, now) {
             return Err(Rejection::OutsideWindow);
@@ -174,29 +158,27 @@ impl Calendar {
         if !offered || !self.clinic.shows(booking.date, booking.start) {
             return Err(Rejection::SlotUnavailable);
         }
-        if self.seats_taken(booking.date, booking.start) >= SEATS_PER_SLOT {
+        if self.day(booking.date).map_or(0, |day| day.taken(booking.start)) >= SEATS_PER_SLOT {
             return Err(Rejection::SlotFull);
         }
         Ok(Decision::Record(Event::Booked(booking)))
     }
 
-    /// Makes an event true. Cannot fail; loading a date goes through the same code.
+    /// Makes an event of a loaded date true. Cannot fail; loading a date goes through the same code.
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Booked(booking) => {
-                let spellings = SpellingSet::only(DateSpelling::PLAIN);
-                let day = self.days.entry(booking.date).or_default();
-                day.seat(Seat { booking: booking.clone(), spellings });
-                debug_assert!(
-                    day.taken(booking.start) <= SEATS_PER_SLOT,
-                    "no event of ours raises a slot above five"
-                );
+                if let Some(day) = self.day_mut(booking.date) {
+                    day.take_in(booking, SpellingSet::only(DateSpelling::PLAIN));
+                    debug_assert!(
+                        day.taken(booking.start) <= SEATS_PER_SLOT,
+                        "no event of ours raises a slot above five"
+                    );
+                }
             }
             Event::Cancelled { booking, .. } => {
-                if let Some(day) = self.days.get_mut(&booking.date) {
-                    day.seats.retain(|seat| {
-                        seat.booking.start != booking.start || seat.booking.user != booking.user
-                    });
+                if let Some(day) = self.day_mut(booking.date) {
+                    day.remove(&booking.user, booking.start);
                 }
             }
             Event::ScheduleSet { weekday, rows } => self.load_weekday(*weekday, rows.clone()),
@@ -205,11 +187,11 @@ impl Calendar {
 
     /// Takes in a date as stored.
     pub fn load_date(&mut self, date: NaiveDate, rows: DateRows) {
-        let mut day = Day { seats: Vec::with_capacity(rows.seats.len()), unreadable: rows.unreadable };
-        for StoredSeat { booking, spellings, event: _ } in rows.seats {
-            day.seat(Seat { booking, spellings });
+        let day = Day::load(rows);
+        match self.index_of(date) {
+            Ok(index) => self.days[index].1 = day,
+            Err(index) => self.days.insert(index, (date, day)),
         }
-        self.days.insert(date, day);
     }
 
     /// Takes in a weekday as stored.
@@ -221,21 +203,20 @@ impl Calendar {
     /// again, and must then be as the store has it.
     pub fn forget_stale_dates(&mut self, now: DateTime<Utc>) {
         let clinic = self.clinic;
-        self.days.retain(|date, _| clinic.in_window(*date, now));
+        self.days.retain(|(date, _)| clinic.in_window(*date, now));
     }
 
     /// The dates whose bookings are loaded.
     pub fn loaded_dates(&self) -> impl Iterator<Item = NaiveDate> {
-        self.days.keys().copied()
+        self.days.iter().map(|(date, _)| *date)
     }
 
     /// What the public may see of a loaded date.
     pub fn view(&self, date: NaiveDate) -> Option<DayView> {
-        let day = self.days.get(&date)?;
+        let day = self.day(date)?;
         let schedule = self.week[weekday_index(date.weekday())].as_ref()?;
         let mut view = DayView::new(schedule.offered());
-        let readable = day.seats.iter().map(|seat| seat.booking.start);
-        readable.chain(day.unreadable.iter().copied()).for_each(|start| view.add(start));
+        day.starts().for_each(|start| view.add(start));
         Some(view)
     }
 
@@ -244,36 +225,23 @@ impl Calendar {
         self.week[weekday_index(weekday)].as_ref().unwrap_or(&NOTHING)
     }
 
-    fn seat_of(&self, user: &UserId, date: NaiveDate, start: SlotStart) -> Option<&Seat> {
-        self.days.get(&date)?.slot(start).iter().find(|seat| seat.booking.user == *user)
+    fn held_by(&self, user: &UserId, date: NaiveDate, start: SlotStart) -> Option<Held<'_>> {
+        self.day(date)?.held_by(user, start)
     }
 
-    /// Seats taken in a slot, those of unreadable rows included.
-    fn seats_taken(&self, date: NaiveDate, start: SlotStart) -> usize {
-        self.days.get(&date).map_or(0, |day| day.taken(start))
-    }
-}
-
-impl Day {
-    fn slot(&self, start: SlotStart) -> &[Seat] {
-        let from = self.seats.partition_point(|seat| seat.booking.start < start);
-        let to = self.seats.partition_point(|seat| seat.booking.start <= start);
-        &self.seats[from..to]
+    fn day(&self, date: NaiveDate) -> Option<&Day> {
+        let index = self.index_of(date).ok()?;
+        Some(&self.days[index].1)
     }
 
-    fn taken(&self, start: SlotStart) -> usize {
-        self.slot(start).len() + self.unreadable.iter().filter(|taken| **taken == start).count()
+    fn day_mut(&mut self, date: NaiveDate) -> Option<&mut Day> {
+        let index = self.index_of(date).ok()?;
+        Some(&mut self.days[index].1)
     }
 
-    /// Takes in a seat; a second row of the same user in the same slot is another spelling of the same seat.
-    fn seat(&mut self, seat: Seat) {
-        let start = seat.booking.start;
-        let from = self.seats.partition_point(|held| held.booking.start < start);
-        let to = self.seats.partition_point(|held| held.booking.start <= start);
-        match self.seats[from..to].iter_mut().find(|held| held.booking.user == seat.booking.user) {
-            Some(held) => held.spellings = held.spellings.union(seat.spellings),
-            None => self.seats.insert(to, seat),
-        }
+    /// Where the date is, or where it belongs.
+    fn index_of(&self, date: NaiveDate) -> Result<usize, usize> {
+        self.days.binary_search_by_key(&date, |(loaded, _)| *loaded)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Published hours, and the only zone arithmetic of the engine: civil dates and slots to instants and back.
 
-use chrono::{DateTime, Days, MappedLocalTime, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, Days, MappedLocalTime, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use super::command::ScheduleRow;
@@ -87,6 +87,22 @@ impl Clinic {
     /// Whether the slot has begun at `now`: one that starts this very moment has.
     pub fn has_begun(self, date: NaiveDate, slot: SlotStart, now: DateTime<Utc>) -> bool {
         self.starts_at(date, slot).map_or_else(|| date < self.today(now), |start| start <= now)
+    }
+
+    /// Whether the wall clock shows every slot of the date, and none has begun. May say no where it is so: to ask two
+    /// slots is much less work than to ask all, and they tell unless the clock changes on that day. (No zone changes it
+    /// twice a day, there and back.)
+    pub fn is_all_ahead(self, date: NaiveDate, now: DateTime<Utc>) -> bool {
+        let Some((first, last)) = SlotStart::all().next().zip(SlotStart::all().next_back()) else {
+            return false;
+        };
+        let (Some(first_starts), Some(last_starts)) =
+            (self.starts_at(date, first), self.starts_at(date, last))
+        else {
+            return false;
+        };
+        let apart = TimeDelta::minutes(i64::from(last.minutes() - first.minutes()));
+        first_starts > now && last_starts - first_starts == apart
     }
 
     /// Whether the wall clock shows this slot's start on that date.

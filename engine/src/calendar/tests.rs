@@ -3,6 +3,7 @@ use chrono_tz::Tz;
 
 use super::*;
 use crate::ids::IdempotencyKey;
+use crate::store::StoredSeat;
 
 mod model;
 

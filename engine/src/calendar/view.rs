@@ -63,11 +63,11 @@ impl DayView {
         now: DateTime<Utc>,
     ) -> impl Iterator<Item = SlotView> {
         let shown = if clinic.in_window(date, now) { self.offered } else { SlotSet::EMPTY };
-        shown.iter().filter(move |start| clinic.starts_at(date, *start).is_some_and(|begin| begin > now)).map(
-            |start| {
-                let booked = usize::from(self.booked[start.index()]);
-                SlotView { start, booked, available: booked < SEATS_PER_SLOT }
-            },
-        )
+        let all_ahead = clinic.is_all_ahead(date, now);
+        let is_ahead = move |start| clinic.starts_at(date, start).is_some_and(|begin| begin > now);
+        shown.iter().filter(move |start| all_ahead || is_ahead(*start)).map(|start| {
+            let booked = usize::from(self.booked[start.index()]);
+            SlotView { start, booked, available: booked < SEATS_PER_SLOT }
+        })
     }
 }

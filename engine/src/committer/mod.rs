@@ -4,6 +4,8 @@
 //! batch: alone, an event leaves at once; under load, batches grow by themselves. Knows no calendar rule and no table.
 
 mod batch;
+#[doc(hidden)]
+pub mod bench;
 mod lane;
 mod outcome;
 

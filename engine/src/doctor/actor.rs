@@ -215,6 +215,10 @@ impl DoctorActor {
         while let Some(settled) = self.in_flight.pop_front_if(|staged| staged.outcome.is_some()) {
             self.act_upon(settled);
         }
+        if self.in_flight.is_empty() {
+            // Room that lies waiting takes memory of each doctor; new room is in a cache, that of long ago in none.
+            self.in_flight = VecDeque::new();
+        }
         self.after_settling(ctx);
     }
 

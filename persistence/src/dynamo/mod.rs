@@ -4,6 +4,8 @@
 
 mod accounts;
 mod audit;
+#[doc(hidden)]
+pub mod bench;
 mod bookings;
 mod chats;
 mod connect;
@@ -11,7 +13,7 @@ mod error;
 mod fences;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod items;
+pub(crate) mod items;
 pub(crate) mod keys;
 mod nodes;
 mod payments;
@@ -34,6 +36,7 @@ pub use audit::{
     AuditPage, AuditParty, AuditRow, AuditSubject, AuditTrail,
 };
 pub use bookings::DynamoBookings;
+pub(crate) use chats::words_of;
 pub use chats::{Chats, Exchange};
 pub(crate) use error::request_failure;
 pub use fences::DynamoFences;
@@ -110,6 +113,11 @@ impl Dynamo {
     /// The journals of uploads under way, for the locker.
     pub(crate) fn uploads(&self) -> Uploads {
         Uploads::new(self.clone())
+    }
+
+    /// The same tables through another client, for all that may be repeated.
+    pub(crate) fn through(&self, patient: Client) -> Self {
+        Self { patient, ..self.clone() }
     }
 
     /// What the tables are called.

@@ -121,6 +121,11 @@ impl Model {
     }
 }
 
+/// Addresses of many lengths, for they stand one after another in memory.
+fn holder(number: u8) -> UserId {
+    user(&"u".repeat(1 + usize::from(number)))
+}
+
 fn weekday(number: u32) -> Weekday {
     WEEK[number as usize]
 }
@@ -176,14 +181,14 @@ proptest! {
                 Step::Wait { minutes } => { now += TimeDelta::minutes(minutes); continue }
                 Step::Reload => { calendar = Calendar::unloaded(clinic); continue }
                 Step::Book { user: n, days_ahead, half_hour, key } => {
-                    let (name, date) = (user(&format!("u{n}")), wall.date() + TimeDelta::days(days_ahead));
+                    let (name, date) = (holder(n), wall.date() + TimeDelta::days(days_ahead));
                     let text = key.map(|key| format!("key-{key}"));
                     let expected = model.book(name.as_str(), date, half_hour, text.as_deref(), wall);
                     let key = text.map(|text| IdempotencyKey::parse(&text).unwrap());
                     (Command::Book { user: name, date, start: start(half_hour), key }, expected)
                 }
                 Step::Cancel { user: n, days_ahead, half_hour } => {
-                    let (name, date) = (user(&format!("u{n}")), wall.date() + TimeDelta::days(days_ahead));
+                    let (name, date) = (holder(n), wall.date() + TimeDelta::days(days_ahead));
                     let expected = model.cancel(name.as_str(), date, half_hour, wall);
                     (Command::Cancel { user: name, date, start: start(half_hour) }, expected)
                 }

@@ -1,0 +1,11 @@
+//! The translation of a batch, for a bench to measure by itself.
+
+use engine::store::Batch;
+
+use super::transact::Plan;
+use crate::tables::TableNames;
+
+/// How many actions the batch becomes; none when it cannot be written.
+pub fn actions(tables: &TableNames, batch: &Batch) -> usize {
+    Plan::of(tables, batch).map_or(0, |plan| plan.actions.len())
+}

@@ -17,7 +17,7 @@ use web::config::{
     AssistantConfig, AuthConfig, ClusterConfig, Config, CorsConfig, FilesConfig, LimitsConfig,
     PasswordConfig, PaymentsConfig, Place, ServerConfig, StoreConfig, ThrottleConfig,
 };
-use web::startup::{Application, Ended, Surroundings};
+use web::startup::{Application, Ended, EngineStore, Surroundings};
 
 /// 10:00 on a Monday, in Kolkata.
 pub const MONDAY_AT_TEN: &str = "2026-11-23T04:30:00Z";
@@ -64,7 +64,7 @@ pub fn config() -> Config {
         limits: LimitsConfig { per_minute: None },
         auth: AuthConfig {
             secret: None,
-            passwords: PasswordConfig { memory_kib: 8, passes: 1, workers: 1, pending_max: 256 },
+            passwords: PasswordConfig { memory_kib: 8, passes: 1, workers: 1, ..PasswordConfig::default() },
             throttle: Some(ThrottleConfig::default()),
             failure_floor: Duration::ZERO,
         },
@@ -97,8 +97,12 @@ fn clock() -> Arc<ManualClock> {
 }
 
 async fn build(config: Config, clock: &Arc<ManualClock>) -> anyhow::Result<Application> {
-    let surroundings =
-        Surroundings { clock: clock.clone(), chance: Arc::new(SystemChance), placement: Placement::here() };
+    let surroundings = Surroundings {
+        clock: clock.clone(),
+        chance: Arc::new(SystemChance),
+        placement: Placement::here(),
+        store: EngineStore::Configured,
+    };
     Box::pin(Application::build(config, surroundings)).await
 }
 

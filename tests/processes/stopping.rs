@@ -41,6 +41,8 @@ async fn a_process_that_is_told_to_stop_answers_what_it_began_and_loses_nothing(
         while answers.load(Ordering::Relaxed) < 300 {
             tokio::task::yield_now().await;
         }
+        // Without a certificate to look at, it means nothing.
+        node.signal("-HUP");
         node.signal("-TERM");
     };
     let (seats, ()) = futures::join!(clients, stopper);

@@ -1,5 +1,5 @@
-//! Passwords: Argon2id for what is written, bcrypt for what the old platform left, and never on a thread that serves
-//! other requests.
+//! Passwords: Argon2id for what is written, bcrypt for what the old platform left, or is to be able to check again; and
+//! never on a thread that serves other requests.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Versio
 use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
-use crate::config::PasswordConfig;
+use crate::config::{PasswordConfig, PasswordScheme};
 use crate::metrics::{self, PendingPassword};
 
 /// The part of a password that bcrypt looked at, in bytes.
@@ -18,13 +18,20 @@ const CHECKED_BYTES_MAX: usize = 1024;
 /// Hashes and verifies passwords, a few at a time. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Passwords {
-    argon2: Argon2<'static>,
+    hasher: Hasher,
     /// Verified against when there is no account, so that a missing one costs as much as a wrong password.
     nobody: Arc<str>,
     /// One permit for each hash computed or waited for.
     pending: Arc<Semaphore>,
     /// One permit for each hash computed.
     running: Arc<Semaphore>,
+}
+
+/// How hashes are made and compared.
+#[derive(Clone)]
+struct Hasher {
+    argon2: Argon2<'static>,
+    scheme: PasswordScheme,
 }
 
 /// What became of a password.
@@ -64,9 +71,10 @@ impl Passwords {
         let params = Params::new(config.memory_kib, config.passes, 1, None)
             .map_err(|error| PasswordError::Failed(error.to_string()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let nobody = hash_now(&argon2, "nobody has this password")?;
+        let hasher = Hasher { argon2, scheme: config.scheme };
+        let nobody = hasher.hash("nobody has this password")?;
         Ok(Self {
-            argon2,
+            hasher,
             nobody: nobody.into(),
             pending: Arc::new(Semaphore::new(config.pending_max.max(1))),
             running: Arc::new(Semaphore::new(config.workers.max(1))),
@@ -75,8 +83,8 @@ impl Passwords {
 
     /// The hash to store for a password.
     pub(crate) async fn hash(&self, password: &str) -> Result<String, PasswordError> {
-        let (argon2, password) = (self.argon2.clone(), password.to_owned());
-        self.aside(move || hash_now(&argon2, &password)).await?.0
+        let (hasher, password) = (self.hasher.clone(), password.to_owned());
+        self.aside(move || hasher.hash(&password)).await?.0
     }
 
     /// Whether `password` made the stored hash; `None` stands for an account that does not exist, and costs the same.
@@ -87,13 +95,13 @@ impl Passwords {
     ) -> Result<Verified, PasswordError> {
         let exists = stored.is_some() && password.len() <= CHECKED_BYTES_MAX;
         let stored = stored.filter(|_| exists).unwrap_or(&self.nobody).to_owned();
-        let argon2 = self.argon2.clone();
+        let hasher = self.hasher.clone();
         let mut password = password.to_owned();
         let verdict = self.aside(move || {
             if !exists {
                 password.clear();
             }
-            verify_now(&argon2, &password, &stored)
+            hasher.verify(&password, &stored)
         });
         let (verdict, begun) = verdict.await?;
         Ok(Verified { verdict: if exists { verdict } else { Verdict::Wrong }, begun })
@@ -125,24 +133,39 @@ impl Passwords {
     }
 }
 
-fn hash_now(argon2: &Argon2<'_>, password: &str) -> Result<String, PasswordError> {
-    let hash = argon2.hash_password(password.as_bytes());
-    hash.map(|hash| hash.to_string()).map_err(|error| PasswordError::Failed(error.to_string()))
+impl Hasher {
+    fn hash(&self, password: &str) -> Result<String, PasswordError> {
+        let failed = |error: &dyn std::fmt::Display| PasswordError::Failed(error.to_string());
+        match self.scheme {
+            PasswordScheme::Argon2id => {
+                let hash = self.argon2.hash_password(password.as_bytes());
+                hash.map(|hash| hash.to_string()).map_err(|error| failed(&error))
+            }
+            PasswordScheme::Bcrypt { cost } => {
+                bcrypt::hash(seen_by_bcrypt(password), cost).map_err(|error| failed(&error))
+            }
+        }
+    }
+
+    /// A stored text that is no hash at all lets nobody in.
+    fn verify(&self, password: &str, stored: &str) -> Verdict {
+        let (is_right, is_old) = if is_bcrypt(stored) {
+            let is_right = bcrypt::verify(seen_by_bcrypt(password), stored).unwrap_or(false);
+            (is_right, self.scheme == PasswordScheme::Argon2id)
+        } else {
+            let is_right = self.argon2.verify_password(password.as_bytes(), stored).is_ok();
+            (is_right, self.scheme != PasswordScheme::Argon2id)
+        };
+        match (is_right, is_old) {
+            (true, true) => Verdict::RightButOld,
+            (true, false) => Verdict::Right,
+            (false, _) => Verdict::Wrong,
+        }
+    }
 }
 
-/// A stored text that is no hash at all lets nobody in.
-fn verify_now(argon2: &Argon2<'_>, password: &str, stored: &str) -> Verdict {
-    if is_bcrypt(stored) {
-        let looked_at = &password.as_bytes()[..password.len().min(BCRYPT_BYTES_MAX)];
-        return match bcrypt::verify(looked_at, stored) {
-            Ok(true) => Verdict::RightButOld,
-            Ok(false) | Err(_) => Verdict::Wrong,
-        };
-    }
-    match argon2.verify_password(password.as_bytes(), stored) {
-        Ok(()) => Verdict::Right,
-        Err(_) => Verdict::Wrong,
-    }
+fn seen_by_bcrypt(password: &str) -> &[u8] {
+    &password.as_bytes()[..password.len().min(BCRYPT_BYTES_MAX)]
 }
 
 fn is_bcrypt(stored: &str) -> bool {
@@ -154,7 +177,11 @@ mod tests {
     use super::*;
 
     fn fast() -> Passwords {
-        let config = PasswordConfig { memory_kib: 8, passes: 1, workers: 1, pending_max: 2 };
+        with(PasswordScheme::Argon2id)
+    }
+
+    fn with(scheme: PasswordScheme) -> Passwords {
+        let config = PasswordConfig { scheme, memory_kib: 8, passes: 1, workers: 1, pending_max: 2 };
         Passwords::new(config).unwrap()
     }
 
@@ -189,6 +216,17 @@ mod tests {
         let hash = bcrypt::hash(&long[..72], 4).unwrap();
         assert_eq!(verdict(&passwords, &long, Some(&hash)).await, Verdict::RightButOld);
         assert_eq!(verdict(&passwords, &long[..71], Some(&hash)).await, Verdict::Wrong);
+    }
+
+    #[actix_web::test]
+    async fn while_there_is_a_way_back_hashes_are_such_as_the_old_platform_checks() {
+        let (passwords, long) = (with(PasswordScheme::Bcrypt { cost: 4 }), "x".repeat(100));
+        let hash = passwords.hash(&long).await.unwrap();
+        assert!(bcrypt::verify(&long[..72], &hash).unwrap(), "{hash}");
+        assert_eq!(verdict(&passwords, &long, Some(&hash)).await, Verdict::Right);
+        let newer = fast().hash("pw").await.unwrap();
+        assert_eq!(verdict(&passwords, "pw", Some(&newer)).await, Verdict::RightButOld);
+        assert_eq!(verdict(&passwords, "pW", Some(&newer)).await, Verdict::Wrong);
     }
 
     #[actix_web::test]

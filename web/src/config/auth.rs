@@ -22,6 +22,8 @@ pub struct AuthConfig {
 /// How passwords are hashed.
 #[derive(Debug, Clone, Copy)]
 pub struct PasswordConfig {
+    /// What is written from now on; either is read.
+    pub scheme: PasswordScheme,
     /// Argon2's memory, in KiB.
     pub memory_kib: u32,
     /// Argon2's passes over it.
@@ -31,6 +33,21 @@ pub struct PasswordConfig {
     /// Hashes computed or waited for at once; one more is refused as busy.
     pub pending_max: usize,
 }
+
+/// What hashes are made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordScheme {
+    /// Argon2id.
+    Argon2id,
+    /// What the old platform can check as well, as long as there may be a way back to it. It looks at 72 bytes.
+    Bcrypt {
+        /// The logarithm of its rounds.
+        cost: u32,
+    },
+}
+
+/// The old platform's cost.
+const BCRYPT_COST: u32 = 12;
 
 /// When failed log-ins are slowed.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +66,13 @@ impl Default for PasswordConfig {
     /// OWASP's first choice for Argon2id, on all cores but one.
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { memory_kib: 19 * 1024, passes: 2, workers: (cores - 1).max(1), pending_max: 256 }
+        Self {
+            scheme: PasswordScheme::Argon2id,
+            memory_kib: 19 * 1024,
+            passes: 2,
+            workers: (cores - 1).max(1),
+            pending_max: 256,
+        }
     }
 }
 
@@ -65,7 +88,7 @@ impl Default for ThrottleConfig {
 }
 
 impl AuthConfig {
-    /// Reads `KOKORO_JWT_SECRET` (required unless the store is embedded). Without limits there is no throttle either.
+    /// Reads `KOKORO_JWT_SECRET` (required unless the store is embedded) and `KOKORO_PASSWORD_HASH`. Without limits there is no throttle either.
     pub(super) fn from_env(env: &mut Environment, embedded: bool, limits: LimitsConfig) -> Self {
         let secret = match env.text("KOKORO_JWT_SECRET") {
             Some(text) => {
@@ -87,9 +110,20 @@ impl AuthConfig {
         };
         Self {
             secret,
-            passwords: PasswordConfig::default(),
+            passwords: PasswordConfig {
+                scheme: env.parsed("KOKORO_PASSWORD_HASH", scheme).unwrap_or(PasswordScheme::Argon2id),
+                ..PasswordConfig::default()
+            },
             throttle: limits.per_minute.map(|_| ThrottleConfig::default()),
             failure_floor: Duration::from_millis(500),
         }
+    }
+}
+
+fn scheme(text: &str) -> Result<PasswordScheme, &'static str> {
+    match text {
+        "argon2id" => Ok(PasswordScheme::Argon2id),
+        "bcrypt" => Ok(PasswordScheme::Bcrypt { cost: BCRYPT_COST }),
+        _ => Err("argon2id or bcrypt"),
     }
 }

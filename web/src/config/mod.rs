@@ -13,6 +13,7 @@ mod payments;
 mod secret;
 mod server;
 mod store;
+mod stores;
 mod tls;
 mod variables;
 
@@ -23,17 +24,19 @@ use engine::Clinic;
 
 pub use assistant::AssistantConfig;
 pub(crate) use assistant::CHAT_TIMEOUT;
-pub use auth::{AuthConfig, PasswordConfig, ThrottleConfig};
+pub use auth::{AuthConfig, PasswordConfig, PasswordScheme, ThrottleConfig};
 pub use cluster::{ClusterConfig, NodeAddress, NodeConfig};
 pub use cors::CorsConfig;
 pub use environment::{ConfigError, Environment};
 pub use files::FilesConfig;
 pub use limits::LimitsConfig;
-pub use options::Options;
+pub(crate) use options::limit;
+pub use options::{CheckOptions, ExportOptions, ImportOptions, Options, Tool};
 pub use payments::{PaymentsConfig, RazorpayKeys};
 pub use secret::Secret;
 pub use server::ServerConfig;
 pub use store::{Place, StoreConfig};
+pub use stores::StoresConfig;
 pub use tls::TlsConfig;
 
 /// A longer heartbeat, lease or notice is a slip of the pen.

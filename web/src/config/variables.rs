@@ -63,6 +63,11 @@ const VARIABLES: &[Variable] = &[
         "What session tokens are signed with: 32 bytes or more.",
     ),
     variable(
+        "KOKORO_PASSWORD_HASH",
+        "argon2id",
+        "What passwords are hashed with, at sign-up and at a log-in with a hash of the other kind: argon2id, or bcrypt, which the old platform can check as well, while there may be a way back to it.",
+    ),
+    variable(
         "AWS_REGION",
         "none: embedded store",
         "Use the DynamoDB of this AWS region, with credentials found the way AWS's own tools do. AWS_DEFAULT_REGION is its second name.",

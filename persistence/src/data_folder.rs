@@ -11,6 +11,8 @@ use engine::chance::{Chance, SystemChance};
 /// The file whose lock guards the folder. It stays behind, empty: the lock ends with the process, however
 /// that ends.
 const LOCK_FILE: &str = "lock";
+/// How the file of a running server's address ends.
+const ADDRESS_SUFFIX: &str = "-address";
 /// The rights of a secret's file.
 const OWNER_ONLY: u32 = 0o600;
 /// How short a secret may be: 256 bits.
@@ -75,7 +77,11 @@ impl DataFolder {
             .open(folder.join(LOCK_FILE))
             .map_err(refused)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: folder, _lock: Arc::new(lock) }),
+            Ok(()) => {
+                let locked = Self { path: folder.clone(), _lock: Arc::new(lock) };
+                locked.forget_addresses().map_err(refused)?;
+                Ok(locked)
+            }
             Err(TryLockError::WouldBlock) => Err(DataFolderError::InUse { folder }),
             Err(TryLockError::Error(source)) => Err(refused(source)),
         }
@@ -84,6 +90,34 @@ impl DataFolder {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the server of this name listens, as the process that has the folder wrote it down; `None` when no server
+    /// runs there. Needs no lock: it is for those who do not get it.
+    pub fn address(folder: &Path, name: &str) -> io::Result<Option<String>> {
+        match fs::read_to_string(folder.join(name.to_owned() + ADDRESS_SUFFIX)) {
+            Ok(address) => Ok(Some(address.trim().to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes down where the server of this name listens, for as long as the answer is kept.
+    pub(crate) fn announce(&self, name: &str, address: &str) -> io::Result<Announced> {
+        let path = self.path.join(name.to_owned() + ADDRESS_SUFFIX);
+        write_private(&path, address.as_bytes())?;
+        Ok(Announced(path))
+    }
+
+    /// A process that died has left its addresses behind. Whoever holds the lock knows that they are nobody's.
+    fn forget_addresses(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().ends_with(ADDRESS_SUFFIX) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// The secret of this name: made when it is first asked for, the same ever after.
@@ -97,7 +131,7 @@ impl DataFolder {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let secret = fresh_secret();
-                write_secret(&path, &secret).map_err(failed)?;
+                write_private(&path, secret.as_bytes()).map_err(failed)?;
                 sync_folder(&self.path).map_err(failed)?;
                 secret.into_bytes()
             }
@@ -114,13 +148,24 @@ pub fn fresh_secret() -> String {
     format!("{:032x}{:032x}", SystemChance.bits(), SystemChance.bits())
 }
 
-/// Writes the file beside its place and moves it there: it is there whole, or not at all.
-fn write_secret(path: &Path, secret: &str) -> io::Result<()> {
+/// Where a server listens, written down in a data folder. Gone when dropped.
+#[derive(Debug)]
+pub(crate) struct Announced(PathBuf);
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        // What stays behind is removed by whoever locks the folder next.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Writes the file beside its place and moves it there, readable by its owner alone: it is there whole, or not at all.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(OWNER_ONLY).open(&beside)?;
     file.set_permissions(Permissions::from_mode(OWNER_ONLY))?;
-    file.write_all(secret.as_bytes())?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)
 }
@@ -156,5 +201,24 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, OWNER_ONLY);
         fs::write(&path, "short").unwrap();
         assert!(matches!(folder.secret("jwt-secret"), Err(SecretError::Damaged(_))));
+    }
+
+    #[test]
+    fn an_address_is_there_while_its_server_runs_and_a_dead_one_s_goes_with_the_next_lock() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = DataFolder::lock(scratch.path()).unwrap();
+        let address = || DataFolder::address(scratch.path(), "dynamodb").unwrap();
+        let announced = folder.announce("dynamodb", "http://127.0.0.1:1").unwrap();
+        assert_eq!(address().as_deref(), Some("http://127.0.0.1:1"));
+        let mode = fs::metadata(&announced.0).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, OWNER_ONLY);
+        drop(announced);
+        assert_eq!(address(), None);
+        // As a process leaves it that was killed.
+        std::mem::forget(folder.announce("dynamodb", "http://127.0.0.1:1").unwrap());
+        drop(folder);
+        assert!(address().is_some());
+        let _folder = DataFolder::lock(scratch.path()).unwrap();
+        assert_eq!(address(), None);
     }
 }

@@ -7,6 +7,8 @@
 //! [`EmbeddedDynamo`] and [`EmbeddedS3`] are compatible servers in this process, so that the default run, the tests
 //! and production differ only in an [`Endpoint`].
 //!
+//! [`inspect`] says what is odd in the tables and buckets, [`transfer`] moves all of them to a folder and back.
+//!
 //! This crate translates; it decides nothing. What a booking may be, what is retried and what a failure means
 //! to a caller are the engine's and `web`'s business. It retries reads by itself, commits and claims never.
 //!
@@ -19,12 +21,17 @@ mod dynamo;
 mod embedded;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod inspect;
 mod pieces;
 mod s3;
+mod scan;
 pub mod tables;
+pub mod transfer;
 
 pub use aws::{AccessKeys, ConnectError, Endpoint};
 pub use data_folder::{DataFolder, DataFolderError, SecretError, fresh_secret};
+#[doc(hidden)]
+pub use dynamo::bench;
 pub use dynamo::{
     AUDIT_ENTRIES_AT_ONCE, Account, AccountKind, Accounts, AccountsError, AuditAction, AuditCursor,
     AuditCursorError, AuditEntry, AuditError, AuditOutcome, AuditPage, AuditParty, AuditRow, AuditSubject,
@@ -37,4 +44,5 @@ pub use s3::{
     BucketNames, BucketsError, DocumentError, DocumentKind, Documents, FileName, FilesError, InvalidFileName,
     Locker, NewFile, S3, StoredFile, UploadError,
 };
+pub use scan::{Pace, ScanError, Watch};
 pub use tables::{TableNames, TablesError};

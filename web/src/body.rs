@@ -83,7 +83,10 @@ pub(crate) async fn read(request: &HttpRequest, payload: Payload) -> Result<Byte
     limit.check_announced(request)?;
     let patience = AppState::of(request).map_or(limit.timeout, |app| app.server.body_timeout);
     let mut incoming = Incoming::new(payload, limit, patience);
-    let mut body = BytesMut::new();
+    let Some(first) = incoming.next().await? else { return Ok(Bytes::new()) };
+    let Some(second) = incoming.next().await? else { return Ok(first) };
+    let mut body = BytesMut::from(first);
+    body.extend_from_slice(&second);
     while let Some(piece) = incoming.next().await? {
         body.extend_from_slice(&piece);
     }

@@ -6,7 +6,6 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
 use actix_web::middleware::Next;
-use actix_web::web::Data;
 use actix_web::{Error, HttpRequest};
 
 use crate::body::BodyLimit;
@@ -20,28 +19,32 @@ use crate::state::AppState;
 /// Refuses addresses that ask too often, heads that are too long, and new work while the server is stopping. Whoever
 /// watches the process is always answered.
 pub(crate) async fn admit<B: MessageBody + 'static>(
-    app: Data<AppState>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    match check(request.request()) {
+        Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+        Err(refusal) => Ok(request.error_response(refusal)),
+    }
+}
+
+fn check(request: &HttpRequest) -> Result<(), ApiError> {
+    let app = AppState::of(request)?;
     let is_watcher = [HEALTHZ, READYZ].contains(&request.path());
     if !is_watcher && request.path() != WEBHOOK {
-        let peer = Peer::of(request.request())?;
-        if let Err(refusal) = app.limits.address(peer.address) {
-            return Ok(request.error_response(ApiError::from(refusal)));
-        }
+        app.limits.address(Peer::of(request)?.address)?;
     }
     let limit = app.server.head_bytes_max;
-    if head_bytes(&request) > limit {
-        return Ok(request.error_response(ApiError::HeadTooLarge(limit)));
+    if head_bytes(request) > limit {
+        return Err(ApiError::HeadTooLarge(limit));
     }
-    if is_from_foreign_page(request.request(), &app.cors) {
-        return Ok(request.error_response(ApiError::Forbidden));
+    if is_from_foreign_page(request, &app.cors) {
+        return Err(ApiError::Forbidden);
     }
     if app.is_stopping() && !is_watcher {
-        return Ok(request.error_response(ApiError::ShuttingDown));
+        return Err(ApiError::ShuttingDown);
     }
-    next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+    Ok(())
 }
 
 /// How long a route's answer may take, where that is not the server's own time. Put on it with `app_data`.
@@ -51,23 +54,28 @@ pub(crate) struct AnswerTimeout(pub(crate) Duration);
 /// Refuses costly calls of an address that makes too many, and answers for a handler that hangs: what it had begun may
 /// have been done, so the outcome is unknown. An answer that streams counts as given when its head is ready.
 pub(crate) async fn bound<B: MessageBody + 'static>(
-    app: Data<AppState>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    if let Some(call) = request.app_data::<Costly>() {
-        let peer = Peer::of(request.request())?;
-        if let Err(refusal) = app.limits.costly(*call, peer.address) {
-            return Ok(request.error_response(ApiError::from(refusal)));
-        }
-    }
-    let answer = request.app_data::<AnswerTimeout>().map_or(app.server.answer_timeout, |own| own.0);
-    let whole = BodyLimit::of(request.request())?.timeout + answer;
+    let within = match cost(&request) {
+        Ok(within) => within,
+        Err(refusal) => return Ok(request.error_response(refusal)),
+    };
     let head = request.request().clone();
-    match tokio::time::timeout(whole, next.call(request)).await {
+    match tokio::time::timeout(within, next.call(request)).await {
         Ok(answer) => answer.map(ServiceResponse::map_into_boxed_body),
         Err(_) => Ok(ServiceResponse::from_err(ApiError::OutcomeUnknown, head)),
     }
+}
+
+/// How long the answer may take, its body included, unless the call is one too many.
+fn cost(request: &ServiceRequest) -> Result<Duration, ApiError> {
+    let app = AppState::of(request.request())?;
+    if let Some(call) = request.app_data::<Costly>() {
+        app.limits.costly(*call, Peer::of(request.request())?.address)?;
+    }
+    let answer = request.app_data::<AnswerTimeout>().map_or(app.server.answer_timeout, |own| own.0);
+    Ok(BodyLimit::of(request.request())?.timeout + answer)
 }
 
 /// Whether a browser says that a page sends this which is of another origin and not one that may call. The session's
@@ -82,7 +90,7 @@ pub(crate) fn is_from_foreign_page(request: &HttpRequest, cors: &CorsConfig) -> 
 }
 
 /// The request line and the headers as they came, give or take a few bytes.
-fn head_bytes(request: &ServiceRequest) -> usize {
+fn head_bytes(request: &HttpRequest) -> usize {
     let line = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     line + headers.sum::<usize>()

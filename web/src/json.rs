@@ -81,7 +81,8 @@ impl JsonBody {
             return Err(no_object());
         }
         make_whole(&mut self.0);
-        serde_path_to_error::deserialize(self.0).map_err(|error| {
+        // Where in the body it is wrong is asked only when it is.
+        T::deserialize(&self.0).or_else(|_| serde_path_to_error::deserialize(self.0)).map_err(|error| {
             let path = error.path().to_string();
             ApiError::invalid(explain(&path, &error.into_inner()))
         })
@@ -178,7 +179,8 @@ pub(crate) fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
     is_json.then_some(()).ok_or(ApiError::UnsupportedMediaType)
 }
 
-fn decode(bytes: &[u8]) -> Result<JsonBody, ApiError> {
+/// Reads a body that is all there.
+pub(crate) fn decode(bytes: &[u8]) -> Result<JsonBody, ApiError> {
     serde_json::from_slice(bytes).map(JsonBody).map_err(|error| refuse_syntax(bytes, &error))
 }
 

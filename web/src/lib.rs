@@ -6,6 +6,9 @@
 //!
 //! This crate knows neither AWS nor the rules of the calendar.
 
+#[doc(hidden)]
+pub mod bench;
+pub mod commands;
 pub mod config;
 pub mod http_client;
 pub mod local_cluster;

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
+use web::commands;
 use web::config::{Config, Environment, Options};
 use web::local_cluster::{LocalCluster, end_with};
 use web::startup::{Application, Ended, StopSignals, Surroundings, was_overtaken};
@@ -23,10 +24,19 @@ fn main() -> ExitCode {
         return FAILED.into();
     }
     let mut env = Environment::of_process();
-    let nodes = options.nodes();
+    let (nodes, tool) = (options.nodes(), options.tool());
     options.lay_over(&mut env);
     let (filter, format) = (env.log_filter(), env.log_format());
     let unknown: Vec<String> = env.unknown_names().into_iter().map(str::to_owned).collect();
+    for name in unknown {
+        eprintln!("{name} is set, but kokoro has no such setting: see --help");
+    }
+    if let Some(tool) = tool {
+        return match web::telemetry::install(&filter, format) {
+            Ok(()) => commands::run(tool, env),
+            Err(error) => misunderstood(&error),
+        };
+    }
     let config = match Config::from_env(env) {
         Ok(config) => config,
         Err(error) => {
@@ -35,11 +45,7 @@ fn main() -> ExitCode {
         }
     };
     if let Err(error) = web::telemetry::install(&filter, format) {
-        eprintln!("RUST_LOG cannot be understood: {error}");
-        return MISCONFIGURED.into();
-    }
-    for name in unknown {
-        eprintln!("{name} is set, but kokoro has no such setting: see --help");
+        return misunderstood(&error);
     }
     let system = actix_web::rt::System::new();
     let ended = match nodes {
@@ -55,6 +61,11 @@ fn main() -> ExitCode {
             FAILED.into()
         }
     }
+}
+
+fn misunderstood(error: &impl std::fmt::Display) -> ExitCode {
+    eprintln!("RUST_LOG cannot be understood: {error}");
+    MISCONFIGURED.into()
 }
 
 async fn run_nodes(config: Config, nodes: u8) -> anyhow::Result<Ended> {

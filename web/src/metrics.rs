@@ -2,11 +2,15 @@
 //! for each thing that happens. A label is one of a few words that we wrote, never what a client sent. A histogram is
 //! in seconds if its name says so, and counts otherwise.
 
+use std::borrow::Cow;
+use std::cell::{OnceCell, RefCell};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use actix_web::http::Method;
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::Instant;
 
@@ -120,21 +124,48 @@ fn describe() {
     describe_histogram!(AUDIT_QUEUE_DEPTH, "Entries of the audit trail that waited when some were written");
 }
 
-/// A request was answered. `code`: what it was told when it was refused or failed.
-pub(crate) fn answered(route: &str, method: &Method, status: u16, took: Duration, code: Option<String>) {
-    let (route, status) = (route.to_owned(), status.to_string());
-    histogram!(HTTP_REQUEST_SECONDS, "route" => route.clone()).record(took);
-    if let Some(code) = code {
-        counter!(PROBLEMS, "route" => route.clone(), "code" => code).increment(1);
+/// A route, and the collector's counters of it: to look them up takes longer than to count. Put on it with `app_data`.
+pub(crate) struct Route {
+    pattern: Cow<'static, str>,
+    seconds: OnceCell<Histogram>,
+    /// By method and status, of which few come.
+    answers: RefCell<Vec<(&'static str, u16, Counter)>>,
+}
+
+impl Route {
+    /// The route of this pattern.
+    pub(crate) fn new(pattern: impl Into<Cow<'static, str>>) -> Self {
+        Self { pattern: pattern.into(), seconds: OnceCell::new(), answers: RefCell::default() }
     }
-    let method = match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    };
-    counter!(HTTP_REQUESTS, "route" => route, "method" => method, "status" => status).increment(1);
+
+    /// As it is told.
+    pub(crate) fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// A request was answered. `code`: what it was told when it was refused or failed.
+    pub(crate) fn answered(&self, method: &Method, status: u16, took: Duration, code: Option<String>) {
+        let route = || self.pattern.clone().into_owned();
+        self.seconds.get_or_init(|| histogram!(HTTP_REQUEST_SECONDS, "route" => route())).record(took);
+        if let Some(code) = code {
+            counter!(PROBLEMS, "route" => route(), "code" => code).increment(1);
+        }
+        let method = match *method {
+            Method::GET => "GET",
+            Method::POST => "POST",
+            Method::HEAD => "HEAD",
+            Method::OPTIONS => "OPTIONS",
+            _ => "other",
+        };
+        let mut answers = self.answers.borrow_mut();
+        let known = answers.iter().position(|(of, with, _)| (*of, *with) == (method, status));
+        let known = known.unwrap_or_else(|| {
+            let labels = [("route", route()), ("method", method.to_owned()), ("status", status.to_string())];
+            answers.push((method, status, counter!(HTTP_REQUESTS, &labels)));
+            answers.len() - 1
+        });
+        answers[known].2.increment(1);
+    }
 }
 
 /// Whether the process can book.

@@ -15,6 +15,7 @@ use crate::handlers::{
     metrics, payment, profiles,
 };
 use crate::limits::Costly;
+use crate::metrics::Route;
 use crate::services::UPLOAD_BODY_LIMIT;
 use crate::static_files::{self, StaticFiles};
 
@@ -56,6 +57,12 @@ pub(crate) const API_FOLDERS: [&str; 14] = [
 /// Adds every call.
 pub(crate) fn all(config: &mut ServiceConfig) {
     config
+        // seats: first, for a path is compared with one route after the other
+        .service(posted("/doctorBookings/book", doctor_bookings::book))
+        .service(posted("/doctorBookings/cancel", doctor_bookings::cancel))
+        .service(posted("/doctorBookings/available", doctor_bookings::available))
+        .service(posted("/doctorBookings/user", doctor_bookings::user))
+        .service(posted("/doctorBookings/fetchBookings", doctor_bookings::fetch_bookings))
         // auth
         .service(posted("/auth/signupUser", auth::sign_up_user).app_data(Costly::SignUp))
         .service(posted("/auth/signupDoctor", auth::sign_up_doctor).app_data(Costly::SignUp))
@@ -72,12 +79,6 @@ pub(crate) fn all(config: &mut ServiceConfig) {
         .service(posted("/doctorsService/subscribe", profiles::subscribe))
         .service(posted("/doctorsService/setSlots", doctors_service::set_slots))
         .service(posted("/doctorsService/updateSlot", doctors_service::update_slot))
-        // seats
-        .service(posted("/doctorBookings/book", doctor_bookings::book))
-        .service(posted("/doctorBookings/cancel", doctor_bookings::cancel))
-        .service(posted("/doctorBookings/available", doctor_bookings::available))
-        .service(posted("/doctorBookings/user", doctor_bookings::user))
-        .service(posted("/doctorBookings/fetchBookings", doctor_bookings::fetch_bookings))
         // the assistant
         .service(posted("/chat", chat::chat).app_data(AnswerTimeout(CHAT_TIMEOUT)))
         .service(read("/chat/history/{user_id}", chat::history))
@@ -161,7 +162,7 @@ where
     let aliases = ALIASES.into_iter().filter(|(name, _)| *name == path).map(|(_, alias)| alias);
     let names: Vec<&str> = std::iter::once(path).chain(aliases).collect();
     let call = resource(names).route(post().to(handler)).default_service(route().to(post_only));
-    call.wrap(from_fn(guard::bound))
+    call.app_data(Route::new(path)).wrap(from_fn(guard::bound))
 }
 
 fn read<F, Args>(path: &'static str, handler: F) -> Resource<impl Bounded>
@@ -172,7 +173,7 @@ where
 {
     let get = route().guard(Any(Get()).or(Head())).to(handler);
     let call = resource(path).route(get).default_service(route().to(get_only));
-    call.wrap(from_fn(guard::bound))
+    call.app_data(Route::new(path)).wrap(from_fn(guard::bound))
 }
 
 async fn nothing_here() -> Result<&'static str, ApiError> {

@@ -1,15 +1,9 @@
 //! What every answer tells browsers: to guess no types, to run and frame nothing, to tell others nothing.
 
-use actix_web::Error;
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
     CONTENT_SECURITY_POLICY, CROSS_ORIGIN_RESOURCE_POLICY, HeaderMap, HeaderValue, PERMISSIONS_POLICY,
     REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use actix_web::middleware::Next;
-
-use crate::peer::Peer;
 
 /// For whatever has no policy of its own: an answer that a browser shows as a page can do nothing.
 const NOTHING: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
@@ -18,17 +12,6 @@ const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 /// Devices are for our own pages, which may hold video calls.
 const DEVICES: HeaderValue =
     HeaderValue::from_static("camera=(self), microphone=(self), geolocation=(self), payment=(self)");
-
-/// Puts the headers on every answer.
-pub(crate) async fn protect<B: MessageBody + 'static>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
-    let mut response = next.call(request).await?;
-    let over_tls = Peer::of(response.request()).is_ok_and(|peer| peer.over_tls);
-    add_headers(response.headers_mut(), over_tls);
-    Ok(response)
-}
 
 /// Adds the headers to an answer's own.
 pub(crate) fn add_headers(headers: &mut HeaderMap, over_tls: bool) {

@@ -20,7 +20,7 @@ use crate::config::{CorsConfig, NodeConfig, ServerConfig};
 use crate::state::AppState;
 use crate::static_files::StaticFiles;
 use crate::tls::Certificate;
-use crate::{guard, routes, security, telemetry};
+use crate::{guard, routes, telemetry};
 
 /// How long a client may leave what was sent to it unread before it is cut off: actix has no bound for that.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -128,7 +128,6 @@ fn public_server(
             .wrap(from_fn(guard::admit))
             .wrap(Condition::new(!cors.allowed_origins.is_empty(), policy(&cors)))
             .wrap(from_fn(telemetry::observe))
-            .wrap(from_fn(security::protect))
     });
     let server = server
         .workers(config.workers)
@@ -169,7 +168,6 @@ fn admin_server(
             .configure(routes::admin)
             .configure(|config| routes::rest(config, None))
             .wrap(from_fn(telemetry::observe))
-            .wrap(from_fn(security::protect))
     });
     let server = server
         .workers(1)

@@ -13,7 +13,8 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::Data;
 use anyhow::Context;
 use engine::{
-    Chance, Clock, Directory, Engine, Membership, Parts, Placement, Standing, SystemChance, SystemClock,
+    BookingStore, Chance, Clock, Directory, Engine, Fences, Membership, Parts, Placement, Standing,
+    SystemChance, SystemClock,
 };
 
 use futures::future::select_all;
@@ -47,6 +48,23 @@ pub struct Surroundings {
     pub chance: Arc<dyn Chance>,
     /// The engine's threads.
     pub placement: Placement,
+    /// What the engine books in.
+    pub store: EngineStore,
+}
+
+/// What the engine books in.
+pub enum EngineStore {
+    /// The tables that the settings name.
+    Configured,
+    /// These instead, for one node alone. Everything else is in the tables all the same.
+    Given {
+        /// Loads and commits.
+        bookings: Arc<dyn BookingStore>,
+        /// Says who owns what.
+        fences: Arc<dyn Fences>,
+        /// Whether the audit trail is written; what is not is dropped at the end of its queue.
+        audited: bool,
+    },
 }
 
 impl Surroundings {
@@ -57,6 +75,7 @@ impl Surroundings {
             clock: Arc::new(SystemClock),
             chance: Arc::new(SystemChance),
             placement: Placement::threads((cores / 2).clamp(1, 2), LANE_THREADS),
+            store: EngineStore::Configured,
         }
     }
 }
@@ -78,12 +97,18 @@ pub struct Application {
 pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    /// Asks for nothing but a look at the certificate. Caught, it does not end a program that has none.
+    _hangup: Signal,
 }
 
 impl StopSignals {
     /// Catches them from here on.
     pub fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _hangup: signal(SignalKind::hangup())?,
+        })
     }
 
     /// Returns when one has come.
@@ -116,7 +141,7 @@ impl Application {
     /// serves them. The address comes first, since starting the engine deposes whoever has these tables: a process
     /// that could not listen must not do that.
     pub async fn build(config: Config, surroundings: Surroundings) -> anyhow::Result<Self> {
-        let Surroundings { clock, chance, placement } = surroundings;
+        let Surroundings { clock, chance, placement, store } = surroundings;
         http_client::install_cryptography();
         let mut listeners = Listeners::bind(&config.server, config.cluster.node.as_ref())?;
         let Stores { dynamo, s3, secret, embedded } = Stores::open(&config).await?;
@@ -124,7 +149,8 @@ impl Application {
             refuse_examples_among_accounts(&dynamo).await?;
         }
         let node = config.cluster.node.clone().zip(listeners.take_node());
-        let given = Surroundings { clock: Arc::clone(&clock), chance: Arc::clone(&chance), placement };
+        let audited = !matches!(store, EngineStore::Given { audited: false, .. });
+        let given = Surroundings { clock: Arc::clone(&clock), chance: Arc::clone(&chance), placement, store };
         let (engine, node_server) = start_engine(&config, &dynamo, node, given).await?;
         let collector = Collector::of_this_process()?;
         actix_web::rt::spawn(collector.clone().sum_up());
@@ -136,7 +162,7 @@ impl Application {
             accounts: Accounts::new(dynamo.accounts(), &config.auth, Arc::clone(&clock))?,
             assistant: Assistant::new(&config.assistant, dynamo.chats(), Arc::clone(&clock))
                 .context("the assistant's server cannot be called")?,
-            audit: Audit::start(dynamo.audit(), Arc::clone(&clock), Arc::clone(&chance)),
+            audit: Audit::start(dynamo.audit(), audited, Arc::clone(&clock), Arc::clone(&chance)),
             payments: Payments::new(dynamo.payments(), &config.payments, Arc::clone(&chance))
                 .context("Razorpay cannot be called")?,
             profiles: Profiles::new(
@@ -268,7 +294,7 @@ async fn start_engine(
     config: &Config,
     dynamo: &Dynamo,
     node: Option<(NodeConfig, TcpListener)>,
-    Surroundings { clock, chance, placement }: Surroundings,
+    Surroundings { clock, chance, placement, store }: Surroundings,
 ) -> anyhow::Result<(Engine, Option<NodeServer>)> {
     let ring = config.cluster.ring;
     let node = match node {
@@ -290,9 +316,16 @@ async fn start_engine(
             }
         }
     };
+    let (store, fences): (Arc<dyn BookingStore>, Arc<dyn Fences>) = match store {
+        EngineStore::Configured => (Arc::new(dynamo.bookings()), Arc::new(dynamo.fences(ring))),
+        EngineStore::Given { bookings, fences, .. } => {
+            anyhow::ensure!(node.is_none(), "a store that is given is for one node alone");
+            (bookings, fences)
+        }
+    };
     let engine = Engine::start(Parts {
-        store: Arc::new(dynamo.bookings()),
-        fences: Arc::new(dynamo.fences(ring)),
+        store,
+        fences,
         clock: Arc::clone(&clock),
         chance: Arc::clone(&chance),
         clinic: config.clinic,

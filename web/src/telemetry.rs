@@ -1,6 +1,7 @@
 //! What can be seen from outside: a line for each request with its id, and its cause when something broke. Never an
 //! address, a name, a token or a body.
 
+use std::borrow::Cow;
 use std::future::{Ready, ready};
 use std::io::IsTerminal;
 use std::panic::AssertUnwindSafe;
@@ -21,16 +22,32 @@ use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::error::{ApiError, Identified, PROBLEM_JSON};
-use crate::metrics;
+use crate::metrics::Route;
+use crate::peer::Peer;
+use crate::security;
 
 /// What a request is called in its answer, in the log and in the audit trail.
-#[derive(Debug, Clone)]
-pub(crate) struct RequestId(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RequestId(u128);
 
 impl RequestId {
-    /// As a text.
+    fn fresh(request: &ServiceRequest) -> Result<Self, ApiError> {
+        let chance = request.app_data::<Data<dyn Chance>>();
+        let chance = chance.ok_or_else(|| ApiError::internal("the routes were given no chance"))?;
+        Ok(Self(chance.bits()))
+    }
+
+    /// What another node wrote.
+    fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 16];
+        let is_lower_case = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        (is_lower_case && hex::decode_to_slice(text, &mut bytes).is_ok())
+            .then(|| Self(u128::from_be_bytes(bytes)))
+    }
+
+    /// As a text: 32 hexadecimal digits.
     pub(crate) fn into_text(self) -> String {
-        self.0
+        hex::encode(self.0.to_be_bytes())
     }
 }
 
@@ -39,7 +56,7 @@ impl FromRequest for RequestId {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let id = request.extensions().get().cloned();
+        let id = request.extensions().get().copied();
         ready(id.ok_or_else(|| ApiError::internal("the request was given no id")))
     }
 }
@@ -54,17 +71,16 @@ tokio::task_local! {
 
 /// What the request is called that this task works for, if it does.
 pub(crate) fn request_id() -> Option<String> {
-    CURRENT.try_with(|id| id.clone().into_text()).ok()
+    CURRENT.try_with(|id| id.into_text()).ok()
 }
 
 /// Has a task of its own work for the request that this one works for.
 pub(crate) fn for_this_request<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    let (current, work) = (CURRENT.try_with(RequestId::clone).ok(), work.in_current_span());
-    async move {
-        match current {
-            Some(id) => CURRENT.scope(id, work).await,
-            None => work.await,
-        }
+    let work = work.in_current_span();
+    // No async block: it would keep room for the work thrice.
+    match CURRENT.try_with(|id| *id) {
+        Ok(id) => CURRENT.scope(id, work).left_future(),
+        Err(_) => work.right_future(),
     }
 }
 
@@ -126,64 +142,67 @@ where
     })
 }
 
-/// Names the request, answers for what broke, and writes the line.
+/// Names the request, answers for what broke, writes the line, and has every answer protect whoever shows it.
 pub(crate) async fn observe<B: MessageBody + 'static>(
-    chance: Data<dyn Chance>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let id = format!("{:032x}", chance.bits());
-    observe_as(id, request, next).await
+    let id = RequestId::fresh(&request)?;
+    let mut response = observe_as(id, request, next).await?;
+    let over_tls = Peer::of(response.request()).is_ok_and(|peer| peer.over_tls);
+    security::add_headers(response.headers_mut(), over_tls);
+    Ok(response)
 }
 
-/// The same for a call of another node, which says to which request it belongs.
+/// The same for a call of another node, which says to which request it belongs, and shows nothing to anybody.
 pub(crate) async fn observe_call<B: MessageBody + 'static>(
-    chance: Data<dyn Chance>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let named = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let named = named.filter(|id| id.len() == 32 && id.bytes().all(is_hex)).map(str::to_owned);
-    let id = named.unwrap_or_else(|| format!("{:032x}", chance.bits()));
+    let id = named.and_then(RequestId::parse).map_or_else(|| RequestId::fresh(&request), Ok)?;
     observe_as(id, request, next).await
 }
 
 async fn observe_as<B: MessageBody + 'static>(
-    id: String,
+    id: RequestId,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let (method, begun) = (request.method().clone(), Instant::now());
-    request.extensions_mut().insert(RequestId(id.clone()));
-    let span = tracing::info_span!("request", request.id = id);
-    let work = CURRENT.scope(RequestId(id.clone()), next.call(request));
+    request.extensions_mut().insert(id);
+    let text = id.into_text();
+    let span = tracing::info_span!("request", request.id = text);
+    let work = CURRENT.scope(id, next.call(request));
     let outcome = AssertUnwindSafe(work).catch_unwind().instrument(span.clone()).await;
     let _entered = span.enter();
     let failure = match outcome {
-        Ok(Ok(response)) => return Ok(finish(response, &id, &method, begun)),
+        Ok(Ok(response)) => return Ok(finish(response, text, &method, begun)),
         Ok(Err(error)) => ApiError::internal(error.to_string()),
         Err(_) => ApiError::internal("a handler panicked"),
     };
-    report(&method, "unknown", 500, begun, Some(&failure));
-    Err(Identified { error: failure, request_id: id }.into())
+    report(&method, &Route::new("unknown"), 500, begun, Some(&failure));
+    Err(Identified { error: failure, request_id: text }.into())
 }
 
 /// Puts the request's id into the answer, and makes a problem of every failure that is none yet.
 fn finish<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
-    id: &str,
+    id: String,
     method: &Method,
     begun: Instant,
 ) -> ServiceResponse<BoxBody> {
     let status = response.status();
-    let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
     let own = response.response().error().and_then(|error| error.as_error::<ApiError>());
     let foreign = (own.is_none() && (status.is_client_error() || status.is_server_error()))
         .then(|| ApiError::Refused(status));
     let error = own.or(foreign.as_ref());
-    report(method, &route, status.as_u16(), begun, error);
-    let problem = error.map(|error| error.body(Some(id)));
+    let unnamed = || Route::new(response.request().match_pattern().map_or("none".into(), Cow::Owned));
+    match response.request().app_data() {
+        Some(route) => report(method, route, status.as_u16(), begun, error),
+        None => report(method, &unnamed(), status.as_u16(), begun, error),
+    }
+    let problem = error.map(|error| error.body(Some(&id)));
     let is_problem = problem.is_some();
     let mut response = response.map_body(|_, body| match problem {
         Some(problem) => BoxBody::new(problem),
@@ -197,7 +216,7 @@ fn finish<B: MessageBody + 'static>(
     if is_problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     }
-    if let Ok(id) = HeaderValue::from_str(id) {
+    if let Ok(id) = HeaderValue::try_from(id) {
         headers.insert(REQUEST_ID, id);
     }
     response
@@ -211,9 +230,10 @@ fn name_of(method: &Method) -> &str {
 }
 
 /// Counts the request and writes its line.
-fn report(method: &Method, route: &str, status: u16, begun: Instant, error: Option<&ApiError>) {
+fn report(method: &Method, route: &Route, status: u16, begun: Instant, error: Option<&ApiError>) {
     let took = begun.elapsed();
-    metrics::answered(route, method, status, took, error.map(ToString::to_string));
+    route.answered(method, status, took, error.map(ToString::to_string));
+    let route = route.pattern();
     let duration_ms = took.as_secs_f64() * 1000.0;
     if let Some(cause) = error.and_then(ApiError::hidden_cause) {
         tracing::error!(http.route = route, cause = %cause, "a request broke");

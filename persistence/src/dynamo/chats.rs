@@ -144,7 +144,7 @@ fn read_row(table: &str, item: &Item) -> Option<Exchange> {
 }
 
 /// What was said: the text of a JSON object or of a map, or the attribute itself where it is plain text.
-pub(super) fn words_of(attribute: &AttributeValue) -> Option<String> {
+pub(crate) fn words_of(attribute: &AttributeValue) -> Option<String> {
     match attribute {
         AttributeValue::S(stored) => match serde_json::from_str(stored) {
             Ok(Value::Object(message)) => message.get("text")?.as_str().map(str::to_owned),

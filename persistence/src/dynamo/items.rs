@@ -14,23 +14,23 @@ use engine::{DoctorId, EventId, IdempotencyKey, NodeId, SlotSpan, SlotStart, Use
 use super::keys;
 
 /// A row as the SDK has it.
-pub(super) type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
-pub(super) fn text(value: impl Into<String>) -> AttributeValue {
+pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-pub(super) fn number(value: impl ToString) -> AttributeValue {
+pub(crate) fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
 /// The attribute, if it is a string.
-pub(super) fn text_of<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+pub(crate) fn text_of<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str)
 }
 
 /// The attribute, if it is a number of this type.
-pub(super) fn number_of<N: std::str::FromStr>(item: &Item, name: &str) -> Option<N> {
+pub(crate) fn number_of<N: std::str::FromStr>(item: &Item, name: &str) -> Option<N> {
     item.get(name).and_then(|value| value.as_n().ok()).and_then(|digits| digits.parse().ok())
 }
 

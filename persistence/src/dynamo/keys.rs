@@ -13,12 +13,12 @@ pub(crate) const TTL: &str = "ttl";
 pub(crate) const TIMESTAMP: &str = "timestamp";
 pub(crate) const PAYMENT_ID: &str = "payment_id";
 
-pub(super) const DOCTOR_ID: &str = "doctor_id";
-pub(super) const DATE: &str = "date";
-pub(super) const START: &str = "start";
+pub(crate) const DOCTOR_ID: &str = "doctor_id";
+pub(crate) const DATE: &str = "date";
+pub(crate) const START: &str = "start";
 pub(super) const EVENT_ID: &str = "event_id";
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency_key";
-pub(super) const AVAILABLE: &str = "available";
+pub(crate) const AVAILABLE: &str = "available";
 pub(super) const OWNER: &str = "owner";
 pub(super) const ADDRESS: &str = "address";
 pub(super) const EPOCH: &str = "epoch";
@@ -46,17 +46,17 @@ pub(super) const BEAT_STANDS: &str = "beat = :beat";
 /// The placeholder of [`BEAT_IS_LATER`] and [`BEAT_STANDS`].
 pub(super) const BEAT_VALUE: &str = ":beat";
 /// All rows of one partition; its placeholder is [`PARTITION_VALUE`].
-pub(super) const IN_PARTITION: &str = "PK = :partition";
+pub(crate) const IN_PARTITION: &str = "PK = :partition";
 /// All rows of one user in [`USER_BOOKINGS_INDEX`]; its placeholder is [`PARTITION_VALUE`].
 pub(super) const OF_USER: &str = "user_id = :partition";
 /// The placeholder of [`IN_PARTITION`] and [`OF_USER`].
-pub(super) const PARTITION_VALUE: &str = ":partition";
+pub(crate) const PARTITION_VALUE: &str = ":partition";
 
 /// Between the parts of a key. No identifier may hold it.
 const SEPARATOR: char = '#';
 
 /// `doctor#2026-11-30`, in the spelling asked for.
-pub(super) fn bookings_partition(doctor: &DoctorId, date: NaiveDate, spelling: DateSpelling) -> String {
+pub(crate) fn bookings_partition(doctor: &DoctorId, date: NaiveDate, spelling: DateSpelling) -> String {
     format!("{}{SEPARATOR}{}", doctor.as_str(), spelling.write(date))
 }
 
@@ -66,17 +66,17 @@ pub(super) fn booking_sort(start: SlotStart, user: &UserId) -> String {
 }
 
 /// Splits the sort key of a booking into start and user; a key without a separator is all start.
-pub(super) fn split_booking_sort(sort: &str) -> (&str, &str) {
+pub(crate) fn split_booking_sort(sort: &str) -> (&str, &str) {
     sort.split_once(SEPARATOR).unwrap_or((sort, ""))
 }
 
 /// Splits the partition key of a booking into doctor and date; a key without a separator is all doctor.
-pub(super) fn split_bookings_partition(partition: &str) -> (&str, &str) {
+pub(crate) fn split_bookings_partition(partition: &str) -> (&str, &str) {
     partition.split_once(SEPARATOR).unwrap_or((partition, ""))
 }
 
 /// Reads a date in any of its spellings.
-pub(super) fn parse_date(text: &str) -> Option<NaiveDate> {
+pub(crate) fn parse_date(text: &str) -> Option<NaiveDate> {
     let mut parts = text.split('-');
     let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
@@ -88,7 +88,7 @@ pub(super) fn parse_date(text: &str) -> Option<NaiveDate> {
 }
 
 /// `doctor#Monday`.
-pub(super) fn weekday_partition(doctor: &DoctorId, weekday: Weekday) -> String {
+pub(crate) fn weekday_partition(doctor: &DoctorId, weekday: Weekday) -> String {
     format!("{}{SEPARATOR}{}", doctor.as_str(), weekday_name(weekday))
 }
 
@@ -98,7 +98,7 @@ pub(super) fn old_weekday_partition(doctor: &DoctorId, weekday: Weekday) -> Stri
 }
 
 /// How a row of the old platform may spell midnight as an end; we write `24:00`.
-pub(super) const OLD_MIDNIGHT: &str = "00:00";
+pub(crate) const OLD_MIDNIGHT: &str = "00:00";
 
 /// `09:00-09:30`.
 pub(super) fn schedule_sort(ScheduleRow { span, old_midnight, .. }: ScheduleRow) -> String {
@@ -109,6 +109,9 @@ pub(super) fn schedule_sort(ScheduleRow { span, old_midnight, .. }: ScheduleRow)
 pub(super) fn fence_partition(range: RangeId) -> String {
     format!("range{SEPARATOR}{:02}", range.index())
 }
+
+/// What the attribute of an upload is called, before its id.
+pub(crate) const UPLOAD_PREFIX: &str = "upload_";
 
 /// `upload#owner`: the journal of an owner's uploads.
 pub(super) fn uploads_partition(owner: &str) -> String {
@@ -122,7 +125,7 @@ pub(super) fn parse_fence_partition(partition: &str, ring: Ring) -> Option<Range
     (kind == "range" && fence_partition(range) == partition).then_some(range)
 }
 
-const fn weekday_name(weekday: Weekday) -> &'static str {
+pub(crate) const fn weekday_name(weekday: Weekday) -> &'static str {
     match weekday {
         Weekday::Mon => "Monday",
         Weekday::Tue => "Tuesday",

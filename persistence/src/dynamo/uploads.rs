@@ -22,8 +22,6 @@ use super::{Dynamo, keys};
 
 /// Grows with each upload that begins.
 const VERSION: &str = "version";
-/// What the attribute of an upload is called, before its id.
-const UPLOAD_PREFIX: &str = "upload_";
 /// The names of an upload's files.
 const NAMES: &str = "names";
 /// When an upload was given up, in milliseconds since 1970; absent while it is under way.
@@ -158,7 +156,7 @@ impl Uploads {
             .update_item()
             .table_name(&self.dynamo.tables.engine)
             .key(keys::PK, text(keys::uploads_partition(owner)))
-            .expression_attribute_names("#upload", format!("{UPLOAD_PREFIX}{id}"))
+            .expression_attribute_names("#upload", format!("{}{id}", keys::UPLOAD_PREFIX))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 }
@@ -178,7 +176,7 @@ async fn refused(request: UpdateItemFluentBuilder) -> Result<Option<Journal>, Lo
 
 fn journal(item: &Item) -> Journal {
     let uploads = item.iter().filter_map(|(attribute, value)| {
-        let id = attribute.strip_prefix(UPLOAD_PREFIX)?;
+        let id = attribute.strip_prefix(keys::UPLOAD_PREFIX)?;
         Some((id.to_owned(), entry(value).unwrap_or_else(unreadable)))
     });
     // The first upload makes it one, and what has no next one is no version.

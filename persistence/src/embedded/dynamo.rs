@@ -28,7 +28,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::{EmbeddedError, Where, stopped};
-use crate::data_folder::DataFolder;
+use crate::data_folder::{Announced, DataFolder};
 
 /// The database, in the data folder.
 const DATABASE_FILE: &str = "dynamodb.sqlite";
@@ -51,10 +51,15 @@ pub struct EmbeddedDynamo {
     database: Database,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
-    _folder: Option<DataFolder>,
+    /// Gone before the folder is anybody else's.
+    announced: Option<Announced>,
+    folder: Option<DataFolder>,
 }
 
 impl EmbeddedDynamo {
+    /// What its address is called in the data folder.
+    pub const NAME: &str = "dynamodb";
+
     /// Opens the database and serves it. Blocks while the file is opened, and recovered after a crash.
     pub fn start(place: Where) -> Result<Self, EmbeddedError> {
         Self::start_at(place, None)
@@ -62,6 +67,21 @@ impl EmbeddedDynamo {
 
     /// The same at a given address, where other nodes of a cluster find it.
     pub fn start_at(place: Where, address: Option<SocketAddr>) -> Result<Self, EmbeddedError> {
+        let server = Self::serve(place, address)?;
+        server.sweeping()
+    }
+
+    /// The same for those who only look: items whose time has come stay.
+    pub fn start_unswept(place: Where) -> Result<Self, EmbeddedError> {
+        Self::serve(place, None)
+    }
+
+    /// Whether there is a database in the folder.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(DATABASE_FILE).is_file()
+    }
+
+    fn serve(place: Where, address: Option<SocketAddr>) -> Result<Self, EmbeddedError> {
         let (database, folder) = match place {
             Where::Memory => (Database::memory().map_err(database_error)?, None),
             Where::File(folder) => (open(folder.path())?, Some(folder)),
@@ -69,17 +89,24 @@ impl EmbeddedDynamo {
         let listener = address.map_or_else(listen, TcpListener::bind)?;
         listener.set_nonblocking(true)?;
         let (stop, stopping) = watch::channel(false);
+        let address = listener.local_addr()?;
         // From here on a failure drops the server, which stops the threads that run already.
-        let mut server =
-            Self { address: listener.local_addr()?, database, stop, threads: Vec::new(), _folder: folder };
+        let mut server = Self { address, database, stop, threads: Vec::new(), announced: None, folder };
         for number in 0..SERVER_THREADS {
             let listener = listener.try_clone()?;
             let (database, stopping) = (server.database.clone(), stopping.clone());
             server.spawn(format!("dynamo-{number}"), move || serve(listener, database, stopping))?;
         }
-        let database = server.database.clone();
-        server.spawn("dynamo-sweep".to_owned(), move || sweep_regularly(database, stopping))?;
+        if let Some(folder) = &server.folder {
+            server.announced = Some(folder.announce(Self::NAME, &server.endpoint())?);
+        }
         Ok(server)
+    }
+
+    fn sweeping(mut self) -> Result<Self, EmbeddedError> {
+        let (database, stopping) = (self.database.clone(), self.stop.subscribe());
+        self.spawn("dynamo-sweep".to_owned(), move || sweep_regularly(database, stopping))?;
+        Ok(self)
     }
 
     fn spawn<F>(&mut self, name: String, work: impl FnOnce() -> F + Send + 'static) -> io::Result<()>
@@ -112,6 +139,7 @@ impl EmbeddedDynamo {
 
 impl Drop for EmbeddedDynamo {
     fn drop(&mut self) {
+        self.announced = None;
         self.stop.send_replace(true);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {

@@ -53,6 +53,14 @@ pub(super) struct Stored {
     pub(super) modified: SystemTime,
 }
 
+/// An object as it is listed. Its file is closed: a bucket may have more objects than a process may open.
+pub(super) struct Listed {
+    pub(super) key: String,
+    pub(super) e_tag: String,
+    pub(super) size: u64,
+    pub(super) modified: SystemTime,
+}
+
 /// An object that is being written. Gone when dropped, unless it was placed.
 pub(super) struct Incoming {
     path: PathBuf,
@@ -150,34 +158,58 @@ impl Objects {
         }
     }
 
-    /// The objects whose keys begin with `prefix`, in the order of their keys.
-    pub(super) fn list(&self, bucket: &str, prefix: &str) -> io::Result<Vec<Stored>> {
+    /// The objects whose keys begin with `prefix` and come after `after`, in the order of their keys, `max` at most.
+    /// What is damaged is left out; what cannot be opened is an error, else it would be taken for absent.
+    pub(super) fn list(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> io::Result<Vec<Listed>> {
         let folders = if prefix.contains('/') {
             vec![self.folder(bucket, prefix)]
         } else {
             paths_in(&self.objects.join(bucket))?
         };
-        let mut found = Vec::new();
+        let mut found: BTreeMap<String, Listed> = BTreeMap::new();
         for folder in folders {
             for path in paths_in(&folder)? {
-                match File::open(path).and_then(read) {
-                    Ok(stored) if stored.about.key.starts_with(prefix) => found.push(stored),
-                    Ok(_) => {}
-                    Err(error) if error.kind() == ErrorKind::NotFound => {}
-                    Err(error) => {
-                        tracing::error!(bucket, %error, "a stored object cannot be read and is not listed")
+                let listed = match File::open(path).and_then(read) {
+                    Ok(stored) => Listed::from(stored),
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) if is_damage(error.kind()) => {
+                        tracing::error!(bucket, %error, "a stored object cannot be read and is not listed");
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                if listed.key.starts_with(prefix) && after.is_none_or(|after| listed.key.as_str() > after) {
+                    found.insert(listed.key.clone(), listed);
+                    if found.len() > max {
+                        found.pop_last();
                     }
                 }
             }
         }
-        found.sort_by(|one, other| one.about.key.cmp(&other.about.key));
-        Ok(found)
+        Ok(found.into_values().collect())
     }
 
     fn folder(&self, bucket: &str, key: &str) -> PathBuf {
         let first = key.find('/').map_or("", |end| &key[..=end]);
         self.objects.join(bucket).join(hash(first))
     }
+}
+
+impl From<Stored> for Listed {
+    fn from(Stored { about: About { key, e_tag, .. }, size, modified, .. }: Stored) -> Self {
+        Self { key, e_tag, size, modified }
+    }
+}
+
+/// Whether a file is there and is none of ours, or no longer.
+fn is_damage(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
 }
 
 fn hash(text: &str) -> String {
@@ -233,6 +265,11 @@ mod tests {
         objects.place(incoming, "bucket", &about(key), true)
     }
 
+    fn list(objects: &Objects, prefix: &str) -> Vec<String> {
+        let listed = objects.list("bucket", prefix, None, usize::MAX).unwrap();
+        listed.into_iter().map(|listed| listed.key).collect()
+    }
+
     #[test]
     fn an_object_is_there_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
@@ -248,7 +285,7 @@ mod tests {
 
         let objects = Objects::open(folder.path()).unwrap();
         assert_eq!(fs::read_dir(folder.path().join(INCOMING)).unwrap().count(), 0);
-        assert!(objects.list("bucket", "").unwrap().is_empty());
+        assert!(list(&objects, "").is_empty());
         assert!(put(&objects, "a/b", b"whole").unwrap());
         assert_eq!(objects.find("bucket", "a/b").unwrap().unwrap().size, 5);
     }
@@ -262,13 +299,18 @@ mod tests {
         for key in keys {
             assert!(put(&objects, key, key.as_bytes()).unwrap() && !put(&objects, key, b"again").unwrap());
         }
-        let listed = objects.list("bucket", "").unwrap();
-        assert_eq!(listed.iter().map(|stored| stored.about.key.as_str()).collect::<Vec<_>>(), {
+        assert_eq!(list(&objects, ""), {
             let mut sorted = keys.to_vec();
             sorted.sort_unstable();
+            let pages = (0..).scan(None, |after: &mut Option<String>, _| {
+                let page = objects.list("bucket", "", after.as_deref(), 5).unwrap();
+                *after = Some(page.last()?.key.clone());
+                Some(page.into_iter().map(|listed| listed.key))
+            });
+            assert_eq!(pages.flatten().collect::<Vec<_>>(), sorted);
             sorted
         });
-        assert_eq!(objects.list("bucket", "a/").unwrap().len(), 4);
+        assert_eq!(list(&objects, "a/").len(), 4);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -280,7 +322,7 @@ mod tests {
         for damage in [&b""[..], b"short", &[0; 100], &[0xff; 100]] {
             put(&objects, "a/b", b"bytes").unwrap();
             fs::write(objects.folder("bucket", "a/b").join(hash("a/b")), damage).unwrap();
-            assert!(objects.list("bucket", "a/").unwrap().is_empty());
+            assert!(list(&objects, "a/").is_empty());
             assert!(objects.find("bucket", "a/b").is_err());
             objects.remove("bucket", "a/b").unwrap();
         }

@@ -4,7 +4,7 @@
 //! we have signed.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::objects::Objects;
 use super::s3_calls::Calls;
 use super::{EmbeddedError, Where, stopped};
 use crate::aws::{AccessKeys, Endpoint};
-use crate::data_folder::{DataFolder, fresh_secret, make_private};
+use crate::data_folder::{Announced, DataFolder, fresh_secret, make_private};
 
 /// Where the files are, in the data folder.
 const FOLDER: &str = "s3";
@@ -52,23 +52,28 @@ pub struct EmbeddedS3 {
     keys: AccessKeys,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
-    _kept: Kept,
+    /// Gone before the folder is anybody else's.
+    announced: Option<Announced>,
+    kept: Kept,
 }
 
 /// What must not go before the server does.
 enum Kept {
-    Folder { _lock: DataFolder },
+    Folder(DataFolder),
     Scratch { _folder: TempDir },
 }
 
 impl EmbeddedS3 {
+    /// What its address is called in the data folder.
+    const NAME: &str = "s3";
+
     /// Serves the files in `place` at `listen`, or at a free port of the loopback address.
     pub fn start(place: Where, listen: Option<SocketAddr>) -> Result<Self, EmbeddedError> {
         let (root, secret, kept): (PathBuf, String, Kept) = match place {
             Where::File(folder) => {
                 let root = folder.path().join(FOLDER);
                 make_private(&root)?;
-                (root, folder.secret(SECRET)?, Kept::Folder { _lock: folder })
+                (root, folder.secret(SECRET)?, Kept::Folder(folder))
             }
             Where::Memory => {
                 let folder = tempfile::tempdir()?;
@@ -95,16 +100,32 @@ impl EmbeddedS3 {
         let thread = std::thread::Builder::new()
             .name("s3".to_owned())
             .spawn(move || runtime.block_on(serve(listener, service, stopping)))?;
-        Ok(Self { address, keys, stop, thread: Some(thread), _kept: kept })
+        // From here on a failure drops the server, which stops its thread.
+        let mut server = Self { address, keys, stop, thread: Some(thread), announced: None, kept };
+        if let Kept::Folder(folder) = &server.kept {
+            server.announced = Some(folder.announce(Self::NAME, &server.url())?);
+        }
+        Ok(server)
+    }
+
+    /// How a program that does not have the folder reaches the server of the one that has; `None` when none runs there.
+    pub fn running_in(folder: &Path) -> Result<Option<Endpoint>, EmbeddedError> {
+        let Some(address) = DataFolder::address(folder, Self::NAME)? else { return Ok(None) };
+        let secret = std::fs::read_to_string(folder.join(SECRET))?.trim().to_owned();
+        Ok(Some(Endpoint::With { address, keys: AccessKeys { id: KEY_ID.to_owned(), secret } }))
     }
 
     /// Where and with which keys a program on this machine reaches it.
     pub fn endpoint(&self) -> Endpoint {
+        Endpoint::With { address: self.url(), keys: self.keys.clone() }
+    }
+
+    fn url(&self) -> String {
         let mut address = self.address;
         if address.ip().is_unspecified() {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
-        Endpoint::With { address: format!("http://{address}"), keys: self.keys.clone() }
+        format!("http://{address}")
     }
 
     /// Stops accepting and lets running requests finish for a few seconds. Blocks meanwhile.
@@ -115,6 +136,7 @@ impl EmbeddedS3 {
 
 impl Drop for EmbeddedS3 {
     fn drop(&mut self) {
+        self.announced = None;
         self.stop.send_replace(true);
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread of the embedded S3 died");

@@ -18,7 +18,7 @@ use s3s::dto::{
 use s3s::{Body, S3, S3Error, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 use tokio::io::AsyncWriteExt;
 
-use super::objects::{About, Objects, Stored};
+use super::objects::{About, Listed, Objects, Stored};
 use crate::pieces::Pieces;
 
 /// The largest object: what the program's own limit lets through, and then some.
@@ -178,16 +178,19 @@ impl S3 for Calls {
         let page = req.input.max_keys.and_then(|keys| usize::try_from(keys).ok());
         let page = page.unwrap_or(PAGE_MAX).min(PAGE_MAX);
         let wanted = prefix.clone().unwrap_or_default();
-        let mut found = self.blocking(move |objects| objects.list(&bucket, &wanted)).await?;
-        if let Some(after) = after {
-            found.retain(|stored| stored.about.key > after);
-        }
+        let found = self.blocking(move |objects| {
+            if !objects.has_bucket(&bucket) {
+                return Ok(None);
+            }
+            objects.list(&bucket, &wanted, after.as_deref(), page + 1).map(Some)
+        });
+        let mut found = found.await?.ok_or_else(|| s3_error!(NoSuchBucket))?;
         let is_truncated = found.len() > page;
         found.truncate(page);
-        let next = found.last().filter(|_| is_truncated).map(|last| token_of(&last.about.key));
+        let next = found.last().filter(|_| is_truncated).map(|last| token_of(&last.key));
         let is_encoded =
             encoding_type.as_ref().is_some_and(|encoding| encoding.as_str() == EncodingType::URL);
-        let contents = found.into_iter().map(|stored| listed(stored, is_encoded));
+        let contents = found.into_iter().map(|listed| object(listed, is_encoded));
         let contents: Vec<Object> = contents.collect::<S3Result<_>>()?;
         Ok(S3Response::new(ListObjectsV2Output {
             key_count: i32::try_from(contents.len()).ok(),
@@ -269,12 +272,12 @@ impl Digests {
     }
 }
 
-fn listed(stored: Stored, is_encoded: bool) -> S3Result<Object> {
+fn object(listed: Listed, is_encoded: bool) -> S3Result<Object> {
     Ok(Object {
-        key: Some(if is_encoded { encoded(&stored.about.key) } else { stored.about.key }),
-        size: Some(signed(stored.size)?),
-        last_modified: Some(Timestamp::from(stored.modified)),
-        e_tag: Some(ETag::Strong(stored.about.e_tag)),
+        key: Some(if is_encoded { encoded(&listed.key) } else { listed.key }),
+        size: Some(signed(listed.size)?),
+        last_modified: Some(Timestamp::from(listed.modified)),
+        e_tag: Some(ETag::Strong(listed.e_tag)),
         ..Default::default()
     })
 }

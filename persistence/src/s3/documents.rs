@@ -130,8 +130,13 @@ impl Documents {
 
     /// What a stored URL begins with.
     fn url_prefix(&self) -> String {
-        format!("https://{}.s3.amazonaws.com/", self.s3.buckets.documents)
+        url_prefix(&self.s3.buckets.documents)
     }
+}
+
+/// What a stored URL of a document in this bucket begins with.
+pub(crate) fn url_prefix(bucket: &str) -> String {
+    format!("https://{bucket}.s3.amazonaws.com/")
 }
 
 fn key(doctor: &str, kind: DocumentKind, filename: &str) -> String {

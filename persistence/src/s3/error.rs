@@ -81,7 +81,7 @@ where
 }
 
 /// What is wrong, in a text that quotes no key.
-pub(super) fn failure_text<E>(error: &SdkError<E, HttpResponse>) -> String
+pub(crate) fn failure_text<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: ProvideErrorMetadata + Error + 'static,
 {

@@ -15,12 +15,15 @@ use std::sync::Arc;
 use aws_sdk_s3::Client;
 
 pub use buckets::{BucketNames, BucketsError};
+pub(crate) use documents::url_prefix;
 pub use documents::{DocumentError, DocumentKind, Documents};
+pub(crate) use error::failure_text;
 pub use error::{FilesError, UploadError};
 pub use file_name::{FileName, InvalidFileName};
 #[cfg(any(test, fuzzing))]
 pub(crate) use locker::fuzz;
 pub use locker::{Locker, NewFile, StoredFile};
+pub(crate) use locker::{body, decoded, metadata, upload_of};
 
 use crate::dynamo::Dynamo;
 

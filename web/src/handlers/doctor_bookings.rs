@@ -1,8 +1,12 @@
 //! Seats: taking one, giving it back, seeing what is free and who holds what.
 
-use actix_web::HttpRequest;
+use std::sync::LazyLock;
+
+use actix_web::http::header::ContentType;
 use actix_web::web::{Data, Json};
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::NaiveDate;
+use engine::calendar::SlotView;
 use engine::{Answer, Command, DoctorId, Rejection, SlotStart, UserId};
 use persistence::AuditAction;
 use serde::{Deserialize, Serialize};
@@ -11,7 +15,7 @@ use utoipa::ToSchema;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::handlers::{idempotency_key, parse_date, parse_doctor, parse_start, parse_user};
-use crate::json::JsonBody;
+use crate::json::{self, JsonBody};
 use crate::openapi::fields;
 use crate::services::{self, Actor, Audit, Deed, Shown};
 use crate::state::AppState;
@@ -21,6 +25,8 @@ use crate::telemetry::RequestId;
 const SHOWN_DAYS: u64 = 7;
 /// How many days back `/fetchBookings` can be asked for.
 const FETCHED_DAYS_MAX: u64 = 365;
+/// Room for a day of slots.
+const AVAILABLE_BYTES: usize = 3072;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({
@@ -128,6 +134,12 @@ impl SeatRequest {
     }
 }
 
+/// Whether a body says what `book` needs.
+pub(crate) fn is_seat(body: &[u8]) -> bool {
+    let seat = json::decode(body).and_then(JsonBody::parse::<SeatRequest>).and_then(|body| body.seat());
+    seat.is_ok()
+}
+
 /// Books one slot for the caller.
 ///
 /// A slot has five seats, of which a user takes one. With an `Idempotency-Key` a repeat is answered as the first was.
@@ -153,8 +165,8 @@ pub(crate) async fn book(
     let actor = Actor::new(&caller, request_id);
     let deed = Deed::seat(AuditAction::BookingMade, &user, &doctor, date, start);
     let booked = async move {
-        let asked = services::ask(&app.router, doctor, Command::Book { user, date, start, key });
-        app.audit.on_record(&actor, deed, asked).await
+        let command = Command::Book { user, date, start, key };
+        app.audit.on_record(&actor, deed, async || services::ask(&app.router, doctor, command).await).await
     };
     match Audit::see_through(booked).await? {
         (doctor, Answer::Booked(booking)) => {
@@ -207,18 +219,13 @@ pub(crate) async fn cancel(
 #[utoipa::path(post, path = "/doctorBookings/available", tag = "doctorBookings", security(()),
     request_body = AvailableRequest,
     responses((status = 200, body = Available), (status = 404, description = "doctor_not_found")))]
-pub(crate) async fn available(app: Data<AppState>, body: JsonBody) -> Result<Json<Available>, ApiError> {
+pub(crate) async fn available(app: Data<AppState>, body: JsonBody) -> Result<HttpResponse, ApiError> {
     let request: AvailableRequest = body.parse()?;
     let doctor = parse_doctor("doctor_id", &request.doctor_id)?;
     let date = parse_date("date", &request.date)?;
     let view = services::available(&app.router, doctor, date).await?;
-    let slots = view.slots(app.clinic, date, app.now()).map(|slot| Slot {
-        start: slot.start.to_string(),
-        end: slot.start.span().end(),
-        booked: slot.booked,
-        available: slot.available,
-    });
-    Ok(Json(Available { slots: slots.collect() }))
+    let text = write_available(view.slots(app.clinic, date, app.now()));
+    Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(text))
 }
 
 /// Shows a user its bookings of the last week and to come.
@@ -272,6 +279,27 @@ pub(crate) async fn fetch_bookings(
     Ok(Json(Bookings { bookings }))
 }
 
+/// [`Available`] of these slots. A day has many and all are alike: what stands in each but its numbers is written once.
+fn write_available(slots: impl Iterator<Item = SlotView>) -> String {
+    static BEGINNINGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let beginning =
+            |start: SlotStart| format!(r#"{{"start":"{start}","end":"{}","booked":"#, start.span().end());
+        SlotStart::all().map(beginning).collect()
+    });
+    let mut text = String::with_capacity(AVAILABLE_BYTES);
+    text.push_str(r#"{"slots":["#);
+    for (n, SlotView { start, booked, available }) in slots.enumerate() {
+        if n > 0 {
+            text.push(',');
+        }
+        text.push_str(&BEGINNINGS[start.index()]);
+        text.push_str(itoa::Buffer::new().format(booked));
+        text.push_str(if available { r#","available":true}"# } else { r#","available":false}"# });
+    }
+    text.push_str("]}");
+    text
+}
+
 /// Frees the seat of `holder`. A doctor's own calendar is the one of its identity, however it spells itself.
 async fn give_back(
     app: &AppState,
@@ -282,11 +310,9 @@ async fn give_back(
 ) -> Result<Json<Cancelled>, ApiError> {
     let deed = Deed::seat(AuditAction::BookingCancelled, &holder, doctor, *date, *start);
     let command = Command::Cancel { user: holder, date: *date, start: *start };
-    let asked = async {
-        match caller {
-            Caller::User(_) => services::ask(&app.router, doctor.clone(), command).await,
-            Caller::Doctor(own) => app.router.ask(own, command).await.map(|answer| (own.clone(), answer)),
-        }
+    let asked = async || match caller {
+        Caller::User(_) => services::ask(&app.router, doctor.clone(), command).await,
+        Caller::Doctor(own) => app.router.ask(own, command).await.map(|answer| (own.clone(), answer)),
     };
     match app.audit.on_record(actor, deed, asked).await? {
         (_, Answer::Cancelled) => Ok(Json(Cancelled { message: "Booking cancelled" })),
@@ -302,4 +328,30 @@ fn mismatch(answer: &Answer) -> ApiError {
 fn lower_cased(user: &str) -> Option<UserId> {
     let lower_cased = user.to_lowercase();
     if lower_cased == user { None } else { UserId::parse(&lower_cased).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_available_is_written_as_it_is_described() {
+        let seats = [0, 4, 5, 12, 255];
+        let views = |all: usize| {
+            SlotStart::all().take(all).enumerate().map(move |(n, start)| {
+                let booked = seats[n % seats.len()];
+                SlotView { start, booked, available: booked < 5 }
+            })
+        };
+        for all in [0, 1, 48] {
+            let slots = views(all).map(|SlotView { start, booked, available }| Slot {
+                start: start.to_string(),
+                end: start.span().end(),
+                booked,
+                available,
+            });
+            let described = serde_json::to_string(&Available { slots: slots.collect() }).unwrap();
+            assert_eq!(write_available(views(all)), described);
+        }
+    }
 }

@@ -23,13 +23,15 @@ use engine::{DoctorId, IdempotencyKey, SlotStart, UserId};
 use crate::error::ApiError;
 
 /// A date, `YYYY-MM-DD` and nothing else.
-fn parse_date(field: &str, text: &str) -> Result<NaiveDate, ApiError> {
+pub(crate) fn parse_date(field: &str, text: &str) -> Result<NaiveDate, ApiError> {
     let refusal = || ApiError::invalid(format!("'{field}' must be a date, YYYY-MM-DD"));
     let plain = |(n, byte): (usize, u8)| if n == 4 || n == 7 { byte == b'-' } else { byte.is_ascii_digit() };
     if text.len() != 10 || !text.bytes().enumerate().all(plain) {
         return Err(refusal());
     }
-    NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| refusal())
+    let number = |digits: std::ops::Range<usize>| text[digits].parse().unwrap_or_default();
+    let year = text[..4].parse().unwrap_or_default();
+    NaiveDate::from_ymd_opt(year, number(5..7), number(8..10)).ok_or_else(refusal)
 }
 
 fn parse_start(field: &str, text: &str) -> Result<SlotStart, ApiError> {

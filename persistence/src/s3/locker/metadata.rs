@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 
 /// Names the upload that an object belongs to.
 pub(super) const UPLOAD: &str = "kokoro-upload";
+/// When the object was stored first, in seconds since 1970: S3 itself dates a copy by its copying.
+const UPLOADED_AT: &str = "kokoro-uploaded-at";
 /// Holds metadata that S3 could not keep as it is.
 const ENCODED: &str = "kokoro-metadata";
 /// What our own names begin with.
@@ -24,16 +27,38 @@ pub(super) fn encode(metadata: &BTreeMap<String, String>, upload: &str) -> Optio
         HashMap::from([(ENCODED.to_owned(), URL_SAFE_NO_PAD.encode(json))])
     };
     stored.insert(UPLOAD.to_owned(), upload.to_owned());
-    let bytes: usize = stored.iter().map(|(name, value)| name.len() + value.len()).sum();
-    (bytes <= BYTES_MAX).then_some(stored)
+    has_room(&stored).then_some(stored)
+}
+
+/// Whether S3 keeps so much.
+fn has_room(stored: &HashMap<String, String>) -> bool {
+    stored.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= BYTES_MAX
+}
+
+/// When a copy says that its object was stored first.
+pub(crate) fn uploaded_at(stored: &HashMap<String, String>) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(stored.get(UPLOADED_AT)?.parse().ok()?, 0)
+}
+
+/// The metadata of a copy of an object that was stored first at `at`, and has these. Where S3 has no room for it, the
+/// copy is as old as its copying.
+pub(crate) fn dated(mut stored: HashMap<String, String>, at: DateTime<Utc>) -> HashMap<String, String> {
+    stored.insert(UPLOADED_AT.to_owned(), at.timestamp().to_string());
+    if has_room(&stored) { stored } else { undated(stored) }
+}
+
+/// The metadata without that.
+pub(crate) fn undated(mut stored: HashMap<String, String>) -> HashMap<String, String> {
+    stored.remove(UPLOADED_AT);
+    stored
 }
 
 /// The metadata as it was uploaded; the stored pairs where somebody else wrote them.
 pub(super) fn decode(stored: HashMap<String, String>) -> BTreeMap<String, String> {
     let encoded =
         stored.get(ENCODED).and_then(|text| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok());
-    encoded
-        .unwrap_or_else(|| stored.into_iter().filter(|(name, _)| name != UPLOAD && name != ENCODED).collect())
+    let is_ours = |name: &str| [UPLOAD, UPLOADED_AT, ENCODED].contains(&name);
+    encoded.unwrap_or_else(|| stored.into_iter().filter(|(name, _)| !is_ours(name)).collect())
 }
 
 /// Whether S3, and what lies between, gives the pair back as it was.
@@ -98,5 +123,16 @@ mod tests {
         let of = |length: usize| encode(&map(&[("a", &"x".repeat(length))]), "7");
         let room = BYTES_MAX - "a".len() - UPLOAD.len() - "7".len();
         assert!(of(room).is_some() && of(room + 1).is_none());
+    }
+
+    #[test]
+    fn a_copy_says_when_its_object_was_stored_and_nobody_else_sees_that() {
+        let at = DateTime::from_timestamp(1_764_000_000, 0).unwrap();
+        let stored = encode(&map(&[("a", "b")]), "7").unwrap();
+        let copy = dated(stored.clone(), at);
+        assert_eq!(uploaded_at(&copy), Some(at));
+        assert_eq!((decode(copy.clone()), undated(copy)), (map(&[("a", "b")]), stored));
+        let full = HashMap::from([("a".to_owned(), "x".repeat(BYTES_MAX - 1))]);
+        assert_eq!(dated(full.clone(), at), full);
     }
 }

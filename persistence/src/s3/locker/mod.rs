@@ -2,7 +2,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod metadata;
+pub(crate) mod metadata;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -20,7 +20,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use percent_encoding::percent_decode_str;
 use tokio::sync::{Mutex, Semaphore};
 
-use self::upload::{Swept, UnderWay, upload_of};
+pub(crate) use self::upload::upload_of;
+use self::upload::{Swept, UnderWay};
 use super::error::{FilesError, files_error};
 use super::file_name::FileName;
 use super::{S3, link};
@@ -247,7 +248,7 @@ impl Locker {
 }
 
 /// A file's bytes, which the SDK reads again when it repeats a request.
-fn body(file: Arc<File>, size: u64) -> ByteStream {
+pub(crate) fn body(file: Arc<File>, size: u64) -> ByteStream {
     ByteStream::new(SdkBody::retryable(move || {
         SdkBody::from_body_1_x(Pieces::of(Arc::clone(&file), 0..size))
     }))
@@ -271,15 +272,15 @@ fn prefix(owner: &str) -> Result<String, FilesError> {
 }
 
 /// A key from a list that writes spaces as plus signs and percent-encodes the rest.
-fn decoded(key: &str) -> Result<String, FilesError> {
+pub(crate) fn decoded(key: &str) -> Result<String, FilesError> {
     let spaced = key.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8();
     Ok(decoded.map_err(|_| FilesError::Refused("a key that is not UTF-8".to_owned()))?.into_owned())
 }
 
 fn stored_file(name: String, head: HeadObjectOutput) -> StoredFile {
-    let uploaded_at =
-        head.last_modified().and_then(|at| DateTime::from_timestamp(at.secs(), at.subsec_nanos()));
+    let modified = head.last_modified().and_then(|at| DateTime::from_timestamp(at.secs(), at.subsec_nanos()));
+    let uploaded_at = head.metadata().and_then(metadata::uploaded_at).or(modified);
     StoredFile {
         name,
         size: head.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or_default(),

@@ -307,6 +307,6 @@ fn puts(files: Vec<NewFile>, upload: &str) -> Result<Vec<Put>, UploadError> {
 }
 
 /// The upload that an object belongs to.
-pub(super) fn upload_of(metadata: Option<&HashMap<String, String>>) -> Option<String> {
+pub(crate) fn upload_of(metadata: Option<&HashMap<String, String>>) -> Option<String> {
     metadata.and_then(|metadata| metadata.get(UPLOAD)).cloned()
 }

@@ -83,16 +83,22 @@ enum Waiting {
 
 /// Empties the queue.
 struct Writer {
-    trail: AuditTrail,
+    /// `None`: what is queued is dropped.
+    trail: Option<AuditTrail>,
     chance: Arc<dyn Chance>,
     readings: Arc<Readings>,
 }
 
 impl Audit {
-    /// A trail with an empty queue, and the task that empties it.
-    pub(crate) fn start(trail: AuditTrail, clock: Arc<dyn Clock>, chance: Arc<dyn Chance>) -> Self {
+    /// A trail with an empty queue, and the task that empties it. Unless `kept`, what is queued is dropped there.
+    pub(crate) fn start(
+        trail: AuditTrail,
+        kept: bool,
+        clock: Arc<dyn Clock>,
+        chance: Arc<dyn Chance>,
+    ) -> Self {
         let (audit, inbox) = Self::new(trail.clone(), clock, Arc::clone(&chance));
-        let writer = Writer { trail, chance, readings: Arc::clone(&audit.readings) };
+        let writer = Writer { trail: kept.then_some(trail), chance, readings: Arc::clone(&audit.readings) };
         actix_web::rt::spawn(async move { writer.write_behind(inbox).await });
         audit
     }
@@ -118,10 +124,12 @@ impl Audit {
 
     /// Does something that goes on record to its end, also when the client hangs up meanwhile: nobody can hide in that way
     /// how it ended, nor leave an entry about what would have been refused.
-    pub(crate) async fn see_through<T: 'static>(
+    pub(crate) fn see_through<T: 'static>(
         deed: impl Future<Output = Result<T, ApiError>> + 'static,
-    ) -> Result<T, ApiError> {
-        actix_web::rt::spawn(telemetry::for_this_request(deed)).await.map_err(ApiError::internal)?
+    ) -> impl Future<Output = Result<T, ApiError>> {
+        // Begun here and not in an async function, which would keep room for the deed beside the task's.
+        let seen = actix_web::rt::spawn(telemetry::for_this_request(deed));
+        async move { seen.await.map_err(ApiError::internal)? }
     }
 
     /// Has a seat taken or given back by `asked`, and queues the entry about it.
@@ -129,10 +137,10 @@ impl Audit {
         &self,
         by: &Actor,
         deed: Deed,
-        asked: impl Future<Output = Result<(DoctorId, Answer), EngineError>>,
+        asked: impl AsyncFnOnce() -> Result<(DoctorId, Answer), EngineError>,
     ) -> Result<(DoctorId, Answer), ApiError> {
         let mut expected = self.expect(by, [deed]).await?;
-        let answer = asked.await;
+        let answer = asked().await;
         match &answer {
             Ok((doctor, _)) => {
                 expected.spell(doctor);
@@ -340,8 +348,9 @@ impl Writer {
     /// Writes these entries at once, or one by one where they are refused together: one that the store does not take
     /// must not keep out the others.
     async fn write(&self, entries: &[AuditEntry], begun: Instant) {
+        let Some(trail) = &self.trail else { return };
         let mut ceiling = WRITE_BACKOFF_MAX / 100;
-        while let Err(error) = self.trail.append(entries).await {
+        while let Err(error) = trail.append(entries).await {
             if matches!(error, AuditError::Refused(_)) && entries.len() > 1 {
                 let write = |entry| Box::pin(self.write(entry, begun));
                 return stream::iter(entries.chunks(1)).for_each_concurrent(WRITES_AT_ONCE, write).await;

@@ -46,10 +46,10 @@ fn queued(inbox: &mut mpsc::Receiver<Waiting>) -> Vec<(String, AuditOutcome)> {
 async fn what_is_done_is_told_with_the_doctor_who_was_found_and_what_is_refused_is_not() {
     let (audit, mut inbox) = audit().await;
     let actor = actor();
-    let done = audit.on_record(&actor, deed(), async { Ok((doctor("dr@x.com"), Answer::Cancelled)) });
+    let done = audit.on_record(&actor, deed(), async || Ok((doctor("dr@x.com"), Answer::Cancelled)));
     assert!(done.await.is_ok());
     for error in [Rejection::BookingNotFound.into(), EngineError::Busy, EngineError::Unavailable] {
-        assert!(audit.on_record(&actor, deed(), async { Err(error) }).await.is_err());
+        assert!(audit.on_record(&actor, deed(), async || Err(error)).await.is_err());
     }
     assert_eq!(queued(&mut inbox), [("dr@x.com".to_owned(), AuditOutcome::Done)]);
 }
@@ -58,9 +58,9 @@ async fn what_is_done_is_told_with_the_doctor_who_was_found_and_what_is_refused_
 async fn what_may_have_happened_is_told_as_such_also_when_nobody_waits_for_it_any_more() {
     let (audit, mut inbox) = audit().await;
     let actor = actor();
-    let unknown = audit.on_record(&actor, deed(), async { Err(EngineError::OutcomeUnknown) });
+    let unknown = audit.on_record(&actor, deed(), async || Err(EngineError::OutcomeUnknown));
     assert!(matches!(unknown.await, Err(ApiError::OutcomeUnknown)));
-    let mut hung_up = Box::pin(audit.on_record(&actor, deed(), std::future::pending()));
+    let mut hung_up = Box::pin(audit.on_record(&actor, deed(), async || std::future::pending().await));
     assert!(hung_up.as_mut().now_or_never().is_none());
     drop(hung_up);
     let unknown = ("Dr@x.com".to_owned(), AuditOutcome::Unknown);
@@ -73,10 +73,10 @@ async fn nothing_is_done_while_no_entry_can_wait() {
     let places: Vec<_> =
         (0..QUEUE_CAPACITY).map(|_| audit.queue.clone().try_reserve_owned().unwrap()).collect();
     let actor = actor();
-    let asked = async { panic!("it was done without a place for its entry") };
+    let asked = async || panic!("it was done without a place for its entry");
     assert!(audit.on_record(&actor, deed(), asked).now_or_never().is_none(), "it waits");
     drop((places, inbox));
-    let closed = audit.on_record(&actor, deed(), async { panic!("as above") }).await;
+    let closed = audit.on_record(&actor, deed(), async || panic!("as above")).await;
     assert!(matches!(closed, Err(ApiError::Internal(_))));
 }
 
@@ -86,7 +86,7 @@ fn long_ago() -> Instant {
 }
 
 fn writer(audit: &Audit) -> Writer {
-    let (trail, chance) = (audit.trail.clone(), Arc::clone(&audit.chance));
+    let (trail, chance) = (Some(audit.trail.clone()), Arc::clone(&audit.chance));
     Writer { trail, chance, readings: Arc::clone(&audit.readings) }
 }
 

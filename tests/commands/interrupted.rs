@@ -1,0 +1,117 @@
+//! Killed in the middle, and called again. With more rows than the suite needs, the measurement of docs/commands.md.
+
+use std::fs;
+use std::path::Path;
+
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::harness::*;
+use crate::stores::*;
+
+/// How many bookings and files there are, unless `KOKORO_TRANSFER_BOOKINGS` and `KOKORO_TRANSFER_FILES` say otherwise.
+const BOOKINGS: usize = 3000;
+const FILES: usize = 200;
+
+fn size(name: &str, usual: usize) -> usize {
+    std::env::var(name).ok().and_then(|size| size.parse().ok()).unwrap_or(usual)
+}
+
+/// Doctors with full days, and patients with files.
+async fn fill(data: &Path) -> (usize, usize) {
+    let (bookings, files) =
+        (size("KOKORO_TRANSFER_BOOKINGS", BOOKINGS), size("KOKORO_TRANSFER_FILES", FILES));
+    let store = Opened::at(data).await;
+    let mut puts = Vec::new();
+    for number in 0..bookings {
+        // Five a slot, twenty slots a day, ten days a doctor.
+        let (doctor, day, slot, seat) = (number / 1000, number / 100 % 10, number / 5 % 20, number % 5);
+        let (doctor, user) = (format!("dr{doctor}@x.com"), format!("u{seat}-{}@x.com", number % 997));
+        let (date, start) = (date_in(day as u64), format!("{:02}:{:02}", 8 + slot / 2, slot % 2 * 30));
+        let row = [
+            ("PK", s(&format!("{doctor}#{date}"))),
+            ("SK", s(&format!("{start}#{user}"))),
+            ("doctor_id", s(&doctor)),
+            ("date", s(&date)),
+            ("start", s(&start)),
+            ("user_id", s(&user)),
+            ("ttl", n(4_000_000_000_u64)),
+            ("event_id", s(&format!("{number:032x}"))),
+        ];
+        let row = row.map(|(name, value)| (name.to_owned(), value)).into();
+        let put = Put::builder().table_name("DoctorBookingsTable").set_item(Some(row)).build().unwrap();
+        puts.push(TransactWriteItem::builder().put(put).build());
+        if puts.len() == 100 || number + 1 == bookings {
+            let some = std::mem::take(&mut puts);
+            store.dynamo.client().transact_write_items().set_transact_items(Some(some)).send().await.unwrap();
+        }
+    }
+    let bytes: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).take(100_000).collect();
+    for number in 0..files {
+        let key = format!("u{}@x.com/scan {number}.png", number / 7);
+        store
+            .put_file("kokoro-medilocker", &key, &bytes[number % 1000..], &[("number", &number.to_string())])
+            .await;
+    }
+    (bookings, files)
+}
+
+/// Starts a tool, kills it as soon as it has come so far, and says whether it was in the middle.
+fn killed_when(data: &Path, arguments: &[&str], has_come_so_far: impl Fn() -> bool) {
+    let mut child = tool(data, arguments).spawn().unwrap();
+    until(has_come_so_far);
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.code().is_none(), "it was done before it was killed: {status}");
+}
+
+fn read(path: &Path) -> Value {
+    fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_killed_half_way_goes_on_and_ends_the_same() {
+    let (scratch, data) = folder();
+    let (bookings, files) = fill(&data).await;
+    let [whole, halved, there] = ["whole", "halved", "there"].map(|name| scratch.path().join(name));
+    let begun = Instant::now();
+    let sums = export(&data, &whole);
+    println!("exported {bookings} bookings and {files} files in {:?}", begun.elapsed());
+    assert!(sums.iter().any(|line| line.starts_with(&format!("bookings {bookings} "))), "{sums:?}");
+
+    let export_to = ["export", halved.to_str().unwrap(), "--rate", "2000"];
+    let cursor = halved.join("tables/bookings.cursor");
+    killed_when(&data, &export_to, || read(&cursor)["sum"]["count"].as_u64().unwrap_or_default() >= 1000);
+    assert!(refused(&data, &["import", halved.to_str().unwrap()]).contains("no manifest"));
+    let export_to = ["export", halved.to_str().unwrap(), "--rate", "0"];
+    let cursor = halved.join("files/medilocker.cursor");
+    killed_when(&data, &export_to, || read(&cursor)["sum"]["count"].as_u64().unwrap_or_default() >= 7);
+    assert_eq!(export(&data, &halved), sums);
+    assert!(!cursor.exists() && !halved.join("export.json").exists());
+    for lines in ["tables/bookings.jsonl", "files/medilocker.jsonl"] {
+        assert!(fs::read(halved.join(lines)).unwrap() == fs::read(whole.join(lines)).unwrap(), "{lines}");
+    }
+
+    let import_from = ["import", halved.to_str().unwrap(), "--rate", "2000"];
+    let progress = halved.join("import.json");
+    let at = || read(&progress);
+    killed_when(&there, &import_from, || {
+        let done = at()["done"].as_array().map_or(0, Vec::len);
+        done == 2 && at()["at"].as_u64().unwrap_or_default() > 0
+    });
+    let import_from = ["import", halved.to_str().unwrap()];
+    killed_when(&there, &import_from, || at()["done"].as_array().map_or(0, Vec::len) >= 6);
+    let elsewhere = scratch.path().join("elsewhere");
+    assert!(refused(&elsewhere, &import_from).contains("into another store"));
+    let begun = Instant::now();
+    assert_eq!(import(&there, &halved), sums);
+    println!("imported the rest in {:?}", begun.elapsed());
+    assert!(!progress.exists());
+
+    if let Some(kept) = std::env::var_os("KOKORO_TRANSFER_KEEP") {
+        let kept = Path::new(&kept);
+        fs::create_dir_all(kept).unwrap();
+        fs::rename(&data, kept.join("data")).unwrap();
+    }
+}

@@ -1,0 +1,18 @@
+//! `kokoro check`, `export` and `import`: the real binary over real embedded stores.
+
+#![expect(clippy::unwrap_used, unreachable_pub, reason = "a test may panic, and nobody links it")]
+
+#[path = "../processes/harness.rs"]
+#[expect(dead_code, reason = "the other tests of processes need the rest")]
+mod harness;
+mod old_platform;
+#[path = "../api/razorpay.rs"]
+#[expect(dead_code, reason = "the tests of payments need the rest")]
+mod razorpay;
+mod stores;
+
+mod check;
+mod interrupted;
+mod moving;
+mod refused;
+mod transfer;

@@ -1,0 +1,44 @@
+//! What the program can do beside serving, each in a file: what a person sees of it. The work is `persistence`'s.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "here the program talks to a person")]
+
+mod check;
+mod export;
+mod import;
+mod progress;
+mod stores;
+mod table;
+
+use std::process::ExitCode;
+
+use crate::config::{Environment, StoresConfig, Tool};
+
+const FAILED: u8 = 1;
+/// `EX_CONFIG` of sysexits.h.
+const MISCONFIGURED: u8 = 78;
+
+/// Does what was asked for, and says how it ended.
+pub fn run(tool: Tool, env: Environment) -> ExitCode {
+    let config = match StoresConfig::from_env(env) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return MISCONFIGURED.into();
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        // The SDK's futures are large.
+        runtime.block_on(async {
+            match tool {
+                Tool::Check(options) => Box::pin(check::run(&config, &options)).await,
+                Tool::Export(options) => Box::pin(export::run(&config, &options)).await,
+                Tool::Import(options) => Box::pin(import::run(&config, &options)).await,
+            }
+        })
+    });
+    ended.unwrap_or_else(|error| {
+        eprintln!("kokoro: {error:#}");
+        FAILED.into()
+    })
+}

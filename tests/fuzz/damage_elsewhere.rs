@@ -10,7 +10,7 @@ use persistence::{EmbeddedDynamo, Where};
 use reqwest::Method;
 use serde_json::{Value, json};
 use web::config::{AuthConfig, Config, Place, Secret, StoreConfig};
-use web::startup::{Application, Ended, Surroundings};
+use web::startup::{Application, Ended, EngineStore, Surroundings};
 
 use crate::chance::{Dice, cases};
 use crate::harness::{MONDAY_AT_TEN, PASSWORD, Reply, TestApp, TestUser, config};
@@ -246,6 +246,7 @@ async fn damaged_fences_are_told_and_left_alone() {
             clock: Arc::new(ManualClock::new(MONDAY_AT_TEN.parse().unwrap())),
             chance: Arc::new(SystemChance),
             placement: Placement::here(),
+            store: EngineStore::Configured,
         };
         match Box::pin(Application::build(settings(), surroundings)).await {
             Ok(application) => {

@@ -233,6 +233,12 @@ impl<const N: usize> Node<N> {
         self.queue[0]
     }
 
+    /// A list of the nodes names the other, whose heartbeat stands where it stands.
+    fn look(&mut self, other: usize) {
+        self.still[other] = Some(0);
+        self.listed[other] = true;
+    }
+
     /// What is decided from: an event in flight counts.
     fn live(&self) -> Seats {
         let staged = self.queue.iter().flatten().fold(0, |bits, event| bits ^ bit(event.user));

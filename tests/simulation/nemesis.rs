@@ -167,10 +167,10 @@ impl Session {
 async fn stop(node: &Node, world: &World) {
     world.count(Fault::GracefulStop);
     let engine = node.engine.take();
-    if let Some(engine) = engine {
-        if timeout(Duration::from_secs(30), engine.stop()).await.is_err() {
-            // The process ends all the same.
-            node.line.set(LineState::Dead);
-        }
+    if let Some(engine) = engine
+        && timeout(Duration::from_secs(30), engine.stop()).await.is_err()
+    {
+        // The process ends all the same.
+        node.line.set(LineState::Dead);
     }
 }

@@ -12,10 +12,7 @@ impl<const N: usize> Protocol<N> {
             Step::Renew(n) => state.nodes[n].renewal = Some(Renewal { age: 0, beaten: false }),
             Step::Beat(n) => self.beat(state, n),
             Step::Extend(n) => self.extend(state, n),
-            Step::Look(n, other) => {
-                state.nodes[n].still[other] = Some(0);
-                state.nodes[n].listed[other] = true;
-            }
+            Step::Look(n, other) => state.nodes[n].look(other),
             Step::Bury(_, other) => state.buried[other] = true,
             Step::BeBornAgain(n) => self.be_born_again(state, n),
             Step::ReadFence(n) => self.lose(&mut state.nodes[n]),

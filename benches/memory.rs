@@ -76,7 +76,9 @@ fn taken(doctor: usize, date: NaiveDate) -> impl Iterator<Item = Booking> {
     let starts = slots().enumerate().flat_map(|(slot, start)| vec![start; 2 + slot % 2]);
     starts.enumerate().map(move |(n, start)| {
         let seat = first + n;
-        let key = (seat % KEYED == 0).then(|| IdempotencyKey::parse(&format!("{seat:036x}")).expect("a key"));
+        let key = seat
+            .is_multiple_of(KEYED)
+            .then(|| IdempotencyKey::parse(&format!("{seat:036x}")).expect("a key"));
         Booking { user: user(seat), date, start, key }
     })
 }
@@ -224,6 +226,9 @@ fn median(mut of: Vec<f64>) -> f64 {
     of[of.len() / 2]
 }
 
+/// Commands a second, and a second of processor time: with few and with many doctors in memory.
+type Turn = ((f64, f64), (f64, f64));
+
 async fn measure_growth(many: &Engine) {
     let few = start().await;
     activate(&few.router(), 0..FEW).await;
@@ -231,7 +236,7 @@ async fn measure_growth(many: &Engine) {
     for _ in 0..TURNS {
         turns.push((throughput(&few, FEW).await, throughput(many, MANY).await));
     }
-    let of = |figure: fn(&((f64, f64), (f64, f64))) -> f64| median(turns.iter().map(figure).collect());
+    let of = |figure: fn(&Turn) -> f64| median(turns.iter().map(figure).collect());
     println!(
         "{FEW} active: {:.0} commands/s, {:.1} µs of processor time each",
         of(|(few, _)| few.0),

@@ -139,7 +139,7 @@ impl<'a> Target<'a> {
             let p99 = self.latencies(*call, 0.99);
             part.figures.push(Figure::new(format!("{}: p99 of {}", self.name, call.name()), "ms", p99));
         }
-        let run = self.runs.iter().zip(&rates).find(|(_, rate)| rate.total_cmp(&&middle).is_eq());
+        let run = self.runs.iter().zip(&rates).find(|(_, rate)| rate.total_cmp(&middle).is_eq());
         part.runs.extend(run.map(|(ran, _)| ran.measured.summary()));
         let failed: u64 =
             self.runs.iter().flat_map(|ran| Call::ALL.map(|call| ran.measured.failed(call))).sum();

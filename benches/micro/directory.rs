@@ -38,11 +38,14 @@ pub(crate) fn available() -> Work {
         }
         engine
     });
-    let (doctors, doctor, date) = (engine.router(), doctor(DOCTORS / 2), date());
+    let (router, date) = (engine.router(), date());
+    let doctors: Vec<DoctorId> = (0..DOCTORS).map(doctor).collect();
+    let mut turn = 0;
     Box::new(move || {
         // Whoever keeps the threads alive.
         black_box((&system, &engine));
-        let view = doctors.view(black_box(&doctor), date).now_or_never();
+        turn = (turn + 1) % DOCTORS;
+        let view = router.view(&doctors[turn], date).now_or_never();
         view.expect("nothing to wait for").expect("the doctor exists");
     })
 }

@@ -49,11 +49,7 @@ fn main() -> anyhow::Result<()> {
         }
         let given =
             EngineStore::Given { bookings: Arc::new(store.clone()), fences: Arc::new(store), audited };
-        let mut surroundings = Surroundings { store: given, ..Surroundings::of_this_machine() };
-        if let Ok(place) = std::env::var("KPLACE") {
-            let (a, l) = place.split_once(',').unwrap();
-            surroundings.placement = engine::Placement::threads(a.parse().unwrap(), l.parse().unwrap());
-        }
+        let surroundings = Surroundings { store: given, ..Surroundings::of_this_machine() };
         let application = Application::build(config, surroundings).await.context("cannot start")?;
         bring_into_memory(&application, &doctors, clinic.today(SystemClock.now())).await?;
         println!("kokoro-memory listens on {}", application.url());

@@ -26,8 +26,17 @@ fn check_email(text: &str) -> Result<(), InvalidId> {
         && text
             .split_once('@')
             .is_some_and(|(name, domain)| !name.is_empty() && !domain.is_empty() && !domain.contains('@'))
-        && !text.chars().any(|c| c == '#' || c.is_whitespace() || c.is_control());
+        && is_plain(text);
     if well_formed { Ok(()) } else { Err(InvalidId::NotAnEmail) }
+}
+
+/// Whether there is no `#`, space or control character in it. Nearly all addresses are ASCII, of which bytes tell it.
+fn is_plain(text: &str) -> bool {
+    if text.is_ascii() {
+        text.bytes().all(|byte| byte != b'#' && byte.is_ascii_graphic())
+    } else {
+        !text.chars().any(|c| c == '#' || c.is_whitespace() || c.is_control())
+    }
 }
 
 fn check_key(text: &str) -> Result<(), InvalidId> {

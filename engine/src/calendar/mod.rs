@@ -148,14 +148,16 @@ impl Calendar {
         if !self.clinic.in_window(booking.date, now) {
             return Err(Rejection::OutsideWindow);
         }
-        if self.clinic.has_begun(booking.date, booking.start, now) {
+        let begins = self.clinic.starts_at(booking.date, booking.start);
+        if begins.is_some_and(|begins| begins <= now) {
             return Err(Rejection::SlotInPast);
         }
         if held.is_some() {
             return Err(Rejection::AlreadyBooked);
         }
         let offered = self.schedule(booking.date.weekday()).offered().contains(booking.start);
-        if !offered || !self.clinic.shows(booking.date, booking.start) {
+        // Of a time that daylight saving skips there is no beginning.
+        if !offered || begins.is_none() {
             return Err(Rejection::SlotUnavailable);
         }
         if self.day(booking.date).map_or(0, |day| day.taken(booking.start)) >= SEATS_PER_SLOT {

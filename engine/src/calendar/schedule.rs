@@ -104,9 +104,4 @@ impl Clinic {
         let apart = TimeDelta::minutes(i64::from(last.minutes() - first.minutes()));
         first_starts > now && last_starts - first_starts == apart
     }
-
-    /// Whether the wall clock shows this slot's start on that date.
-    pub fn shows(self, date: NaiveDate, slot: SlotStart) -> bool {
-        self.starts_at(date, slot).is_some()
-    }
 }

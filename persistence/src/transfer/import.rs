@@ -119,6 +119,8 @@ impl Import<'_> {
             summary.parts.push(self.read_back(&folder, *part, &urls, &now, watch).await?);
         }
         folder.remove(IMPORT)?;
+        // In the order of the export's.
+        summary.parts.sort_by_key(|part| files.iter().any(|(name, _)| *name == part.name));
         Ok(summary)
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use load::{Call, Check, Draw, Measured, Mix, Pace, Patients, Run, Site};
 
 use crate::result::{Figure, Part};
@@ -111,7 +112,7 @@ impl<'a> Target<'a> {
 
     /// Whether all that was acknowledged is there.
     pub(crate) fn check(&self, check: Check, part: &mut Part) -> anyhow::Result<()> {
-        let checked = self.patients.check(check)?;
+        let checked = self.patients.check(check).with_context(|| self.name.clone())?;
         part.note(format!("{}: {checked}.", self.name));
         Ok(())
     }

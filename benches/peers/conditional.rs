@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_web::web::Data;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
@@ -26,6 +27,9 @@ const ACTIONS_MAX: usize = 100;
 const ATTEMPTS_MAX: u32 = 10;
 /// The pause after the first conflict; it doubles, with jitter.
 const BACKOFF: Duration = Duration::from_millis(2);
+
+/// How long the database may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 const PK: &str = "PK";
 const SK: &str = "SK";
@@ -78,7 +82,8 @@ impl Database {
         let mut clients = Vec::new();
         for _ in 0..workers {
             let dynamo = self.dynamo().await?;
-            let (client, tables) = (dynamo.client().clone(), dynamo.tables().clone());
+            let config = dynamo.client().config().to_builder().timeout_config(timeouts());
+            let (client, tables) = (Client::from_conf(config.build()), dynamo.tables().clone());
             clients.push(Data::new(Bookings { client, tables }));
         }
         Ok(clients)
@@ -102,7 +107,7 @@ impl Bookings {
                 error.as_service_error()
             else {
                 tracing::warn!(code = error.code(), "the database does not answer as it should");
-                return Err(Refusal::Unavailable);
+                return Err(Refusal::Unknown);
             };
             let failed = cancelled.cancellation_reasons().iter();
             let failed: Vec<bool> =
@@ -113,7 +118,7 @@ impl Bookings {
             let jitter = (SystemChance.bits() % 1024) as f64 / 1024.0;
             tokio::time::sleep(BACKOFF.mul_f64(f64::from(1 << attempt) * jitter)).await;
         }
-        Err(Refusal::Unavailable)
+        Err(Refusal::Unknown)
     }
 
     fn booking(&self, seat: &Seat, user: &UserId) -> Result<Vec<TransactWriteItem>, BuildError> {
@@ -172,7 +177,7 @@ impl Bookings {
     async fn has_doctor(&self, doctor: &DoctorId) -> Result<bool, Refusal> {
         let request = self.client.get_item().table_name(&self.tables.doctors);
         let answer = request.key(EMAIL, text(doctor.as_str())).consistent_read(true).send().await;
-        Ok(answer.map_err(|_| Refusal::Unavailable)?.item.is_some())
+        Ok(answer.map_err(|_| Refusal::Unknown)?.item.is_some())
     }
 }
 
@@ -206,8 +211,8 @@ impl Seats for Bookings {
             .key_condition_expression("PK = :partition")
             .expression_attribute_values(":partition", text(counter_partition(doctor, date)));
         let (schedule, counts) =
-            try_join!(async { schedule.send().await.map_err(|_| Refusal::Unavailable) }, async {
-                counts.send().await.map_err(|_| Refusal::Unavailable)
+            try_join!(async { schedule.send().await.map_err(|_| Refusal::Unknown) }, async {
+                counts.send().await.map_err(|_| Refusal::Unknown)
             },)?;
         let Some(schedule) = schedule.item else {
             return if self.has_doctor(doctor).await? { Ok(Vec::new()) } else { Err(Refusal::NoDoctor) };
@@ -235,7 +240,7 @@ impl Seats for Bookings {
             .key_condition_expression("user_id = :user")
             .expression_attribute_values(":user", text(user.as_str()));
         let items = query.into_paginator().items().send();
-        let items: Vec<Item> = items.try_collect().await.map_err(|_| Refusal::Unavailable)?;
+        let items: Vec<Item> = items.try_collect().await.map_err(|_| Refusal::Unknown)?;
         let seat = |item: &Item| {
             let told = |name| item.get(name).and_then(|value: &AttributeValue| value.as_s().ok());
             Some(Seat {
@@ -246,6 +251,11 @@ impl Seats for Bookings {
         };
         Ok(items.iter().filter_map(seat).collect())
     }
+}
+
+/// A request that is given up under load and sent again is load.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(ANSWER_WITHIN).operation_attempt_timeout(ANSWER_WITHIN).build()
 }
 
 fn put(table: &str, item: Item) -> Result<TransactWriteItem, BuildError> {

@@ -61,7 +61,7 @@ pub(crate) enum Refusal {
     #[error("Slot full")]
     Full,
     #[error("The store does not answer; whether it was done is unknown")]
-    Unavailable,
+    Unknown,
 }
 
 #[derive(Deserialize)]
@@ -272,7 +272,7 @@ impl Refusal {
             Self::AlreadyBooked => "already_booked",
             Self::NotOffered => "slot_unavailable",
             Self::Full => "slot_full",
-            Self::Unavailable => "unavailable",
+            Self::Unknown => "outcome_unknown",
         }
     }
 }
@@ -285,7 +285,7 @@ impl ResponseError for Refusal {
             Self::Invalid | Self::OutsideWindow | Self::InPast => StatusCode::UNPROCESSABLE_ENTITY,
             Self::NoDoctor | Self::NoBooking => StatusCode::NOT_FOUND,
             Self::AlreadyBooked | Self::NotOffered | Self::Full => StatusCode::CONFLICT,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unknown => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

@@ -62,7 +62,7 @@ enum Peer {
 }
 
 fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter("error,peer=warn").with_writer(std::io::stderr).init();
     let Options { listen, peer } = Options::parse();
     actix_web::rt::System::new().block_on(async {
         match peer {

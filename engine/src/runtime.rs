@@ -30,15 +30,7 @@ impl Placement {
     pub fn threads(actors: usize, lanes: usize) -> Self {
         let start = |count: usize| -> Vec<Arbiter> { (0..count.max(1)).map(|_| Arbiter::new()).collect() };
         let handles = |arbiters: &[Arbiter]| arbiters.iter().map(Arbiter::handle).collect();
-        let shared = lanes == 0;
         let (actors, lanes) = (start(actors), start(lanes));
-        if shared {
-            return Self {
-                actors: handles(&actors),
-                lanes: handles(&actors),
-                own: actors.into_iter().chain(lanes).collect(),
-            };
-        }
         Self {
             actors: handles(&actors),
             lanes: handles(&lanes),

@@ -107,7 +107,7 @@ impl Bookings {
             .bind(user.as_str())
             .fetch_one(&self.pool)
             .await
-            .map_err(unavailable)?;
+            .map_err(unknown)?;
         match outcome.as_str() {
             "done" => Ok(()),
             "doctor_not_found" => Err(Refusal::NoDoctor),
@@ -115,7 +115,7 @@ impl Bookings {
             "slot_full" => Err(Refusal::Full),
             "already_booked" => Err(Refusal::AlreadyBooked),
             "booking_not_found" => Err(Refusal::NoBooking),
-            _ => Err(Refusal::Unavailable),
+            _ => Err(Refusal::Unknown),
         }
     }
 }
@@ -137,7 +137,7 @@ impl Seats for Bookings {
             .bind(weekday)
             .fetch_all(&self.pool)
             .await
-            .map_err(unavailable)?;
+            .map_err(unknown)?;
         if rows.is_empty() {
             return Err(Refusal::NoDoctor);
         }
@@ -147,7 +147,7 @@ impl Seats for Bookings {
 
     async fn held(&self, user: &UserId) -> Result<Vec<Seat>, Refusal> {
         let rows: Vec<(String, NaiveDate, i16)> =
-            sqlx::query_as(HELD).bind(user.as_str()).fetch_all(&self.pool).await.map_err(unavailable)?;
+            sqlx::query_as(HELD).bind(user.as_str()).fetch_all(&self.pool).await.map_err(unknown)?;
         let seats = rows.into_iter().filter_map(|(doctor, date, start)| {
             Some(Seat { doctor: DoctorId::parse(&doctor).ok()?, date, start: slot(start)? })
         });
@@ -164,7 +164,7 @@ fn slot(number: i16) -> Option<SlotStart> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn unavailable(error: sqlx::Error) -> Refusal {
+fn unknown(error: sqlx::Error) -> Refusal {
     tracing::warn!(%error, "the database does not answer as it should");
-    Refusal::Unavailable
+    Refusal::Unknown
 }

@@ -25,7 +25,7 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Tables {
     doctors: HashSet<DoctorId>,
-    seats: BTreeMap<SeatKey, StoredSeat>,
+    seats: BTreeMap<DoctorId, BTreeMap<SeatKey, StoredSeat>>,
     schedules: BTreeMap<(DoctorId, u8), Vec<ScheduleRow>>,
     fences: BTreeMap<RangeId, Fence>,
     nodes: BTreeMap<NodeId, Heartbeat>,
@@ -37,12 +37,12 @@ struct Tables {
 /// How many requests are recognised when they are repeated; DynamoDB knows them for ten minutes.
 const REQUESTS_KNOWN: usize = 10_000;
 
-/// Doctor, date, slot, user, and how the key spells the date.
-type SeatKey = (DoctorId, NaiveDate, SlotStart, UserId, String);
+/// Of a doctor's seats: date, slot, user, and how the key spells the date.
+type SeatKey = (NaiveDate, SlotStart, UserId, String);
 
-fn seat_key(doctor: &DoctorId, booking: &Booking, spelling: DateSpelling) -> SeatKey {
+fn seat_key(booking: &Booking, spelling: DateSpelling) -> SeatKey {
     let Booking { user, date, start, .. } = booking;
-    (doctor.clone(), *date, *start, user.clone(), spelling.write(*date))
+    (*date, *start, user.clone(), spelling.write(*date))
 }
 
 fn schedule_key(doctor: &DoctorId, weekday: Weekday) -> (DoctorId, u8) {
@@ -63,20 +63,23 @@ impl MemoryStore {
 
     /// Puts a row as another program would: without a fence, an event id or a condition.
     pub fn add_booking(&self, doctor: &DoctorId, booking: Booking, spelling: DateSpelling) {
-        let key = seat_key(doctor, &booking, spelling);
+        let key = seat_key(&booking, spelling);
         let seat = StoredSeat { booking, spellings: SpellingSet::only(spelling), event: None };
-        self.tables().seats.insert(key, seat);
+        self.tables().seats.entry(doctor.clone()).or_default().insert(key, seat);
     }
 
     /// Takes a row away as another program would.
     pub fn remove_booking(&self, doctor: &DoctorId, booking: &Booking) {
-        self.tables().seats.remove(&seat_key(doctor, booking, DateSpelling::PLAIN));
+        self.tables().remove(doctor, &seat_key(booking, DateSpelling::PLAIN));
     }
 
     /// Every booking of every doctor, in key order.
     pub fn bookings(&self) -> Vec<(DoctorId, Booking)> {
         let tables = self.tables();
-        tables.seats.iter().map(|(key, seat)| (key.0.clone(), seat.booking.clone())).collect()
+        let of_doctor = |(doctor, seats): (&DoctorId, &BTreeMap<SeatKey, StoredSeat>)| {
+            seats.values().map(|seat| (doctor.clone(), seat.booking.clone())).collect::<Vec<_>>()
+        };
+        tables.seats.iter().flat_map(of_doctor).collect()
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -95,7 +98,7 @@ impl BookingStore for MemoryStore {
         date: NaiveDate,
     ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
         let tables = self.tables();
-        let of_date = tables.seats.iter().filter(|(key, _)| key.0 == *doctor && key.1 == date);
+        let of_date = tables.seats.get(doctor).into_iter().flatten().filter(|(key, _)| key.0 == date);
         let seats = of_date.map(|(_, seat)| seat.clone()).collect();
         ready(Ok(DateRows { seats, unreadable: Vec::new() })).boxed()
     }
@@ -154,15 +157,25 @@ impl Tables {
         Ok(())
     }
 
+    fn seat(&self, doctor: &DoctorId, key: &SeatKey) -> Option<&StoredSeat> {
+        self.seats.get(doctor)?.get(key)
+    }
+
+    fn remove(&mut self, doctor: &DoctorId, key: &SeatKey) {
+        if let Some(seats) = self.seats.get_mut(doctor) {
+            seats.remove(key);
+        }
+    }
+
     /// A booking must not be there yet, a cancelled one must be; the error is the event id of what is in the way.
     fn condition(&self, BatchEvent { doctor, event, .. }: &BatchEvent) -> Result<(), Option<EventId>> {
         match event {
-            Event::Booked(booking) => match self.seats.get(&seat_key(doctor, booking, DateSpelling::PLAIN)) {
+            Event::Booked(booking) => match self.seat(doctor, &seat_key(booking, DateSpelling::PLAIN)) {
                 Some(seat) => Err(seat.event),
                 None => Ok(()),
             },
             Event::Cancelled { booking, spellings } => {
-                let held = |spelling| self.seats.contains_key(&seat_key(doctor, booking, spelling));
+                let held = |spelling| self.seat(doctor, &seat_key(booking, spelling)).is_some();
                 if spellings.iter().all(held) { Ok(()) } else { Err(None) }
             }
             Event::ScheduleSet { .. } => Ok(()),
@@ -174,11 +187,12 @@ impl Tables {
             Event::Booked(booking) => {
                 let spellings = SpellingSet::only(DateSpelling::PLAIN);
                 let seat = StoredSeat { booking: booking.clone(), spellings, event: Some(*id) };
-                self.seats.insert(seat_key(doctor, booking, DateSpelling::PLAIN), seat);
+                let seats = self.seats.entry(doctor.clone()).or_default();
+                seats.insert(seat_key(booking, DateSpelling::PLAIN), seat);
             }
             Event::Cancelled { booking, spellings } => {
                 for spelling in spellings.iter() {
-                    self.seats.remove(&seat_key(doctor, booking, spelling));
+                    self.remove(doctor, &seat_key(booking, spelling));
                 }
             }
             Event::ScheduleSet { weekday, rows } => {

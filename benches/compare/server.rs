@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
 /// What tokens are signed with, everywhere here.
-pub(crate) const SECRET: &str = "a secret of the benches, longer than 32 bytes";
+pub(crate) const SECRET: &str = "a secret of the benches that is longer than 32 bytes";
 /// How long a program may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);

@@ -103,7 +103,7 @@ impl Node {
         let mut command = kokoro(&folder.join(format!("node{number}")));
         command.env("DYNAMODB_ENDPOINT", endpoint).env("RUST_LOG", "error");
         command.env("KOKORO_NODE_ADDRESS", "127.0.0.1:0").env("KOKORO_ADMIN_LISTEN", "127.0.0.1:0");
-        command.env("KOKORO_CLUSTER_SECRET", "a secret of the cluster, longer than 32 bytes");
+        command.env("KOKORO_CLUSTER_SECRET", "a secret of the cluster that is longer than 32 bytes");
         command.envs(settings.iter().copied());
         let started = spawn_blocking(move || {
             let mut server = Server::start(&mut command)?;

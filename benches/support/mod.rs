@@ -10,7 +10,7 @@ use engine::{Clock, SystemClock};
 use serde_json::{Value, json};
 
 /// What tokens are signed with.
-pub(crate) const SECRET: &str = "a secret of the bench, longer than 32 bytes";
+pub(crate) const SECRET: &str = "a secret of the bench that is longer than 32 bytes";
 
 /// A program that is measured. Killed when dropped.
 pub(crate) struct Server {

@@ -312,7 +312,7 @@ async fn a_page_is_refused_in_the_order_of_all_refusals() {
 async fn a_program_that_stops_leaves_every_entry_written() {
     let server = EmbeddedDynamo::start(Where::Memory).unwrap();
     let mut settings: Config = config();
-    settings.auth.secret = Secret::new(vec![7; 32]);
+    settings.auth.secret = Secret::new(vec![7; 32]).map(Into::into);
     let place = Place::Named { endpoint: Some(server.endpoint()) };
     settings.store = StoreConfig { place, ..settings.store };
     let app = TestApp::start_with(settings).await;

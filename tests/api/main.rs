@@ -25,6 +25,7 @@ mod platform;
 mod profiles;
 mod protection;
 mod razorpay;
+mod rotation;
 mod tls;
 mod uploads;
 mod webhooks;

@@ -274,6 +274,6 @@ async fn damaged_fences_are_told_and_left_alone() {
 
 fn config_with_secret() -> Config {
     let usual = config();
-    let secret = Secret::new(TOKEN_SECRET.to_vec());
+    let secret = Secret::new(TOKEN_SECRET.to_vec()).map(Into::into);
     Config { auth: AuthConfig { secret, ..usual.auth }, ..usual }
 }

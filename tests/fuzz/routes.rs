@@ -55,7 +55,7 @@ impl World {
             }
         });
         let usual = config();
-        let secret = Secret::new(TOKEN_SECRET.to_vec());
+        let secret = Secret::new(TOKEN_SECRET.to_vec()).map(Into::into);
         // Guesses are not slowed: what is sent is looked at, whatever came before it.
         let auth = AuthConfig { secret, throttle: None, ..usual.auth };
         let app = TestApp::start_with(Config { auth, assistant, payments: razorpay.config(), ..usual }).await;

@@ -85,7 +85,7 @@ impl Node {
     /// What makes a process one of several; its ports are free ones.
     pub const OF_A_CLUSTER: [(&str, &str); 3] = [
         ("KOKORO_NODE_ADDRESS", "127.0.0.1:0"),
-        ("KOKORO_CLUSTER_SECRET", "a secret of the cluster, longer than 32 bytes"),
+        ("KOKORO_CLUSTER_SECRET", "a secret of the cluster that is longer than 32 bytes"),
         ("KOKORO_ADMIN_LISTEN", "127.0.0.1:0"),
     ];
 

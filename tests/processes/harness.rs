@@ -14,7 +14,7 @@ use engine::{Clock, SystemClock};
 use persistence::{Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
 use serde_json::{Value, json};
 
-const SECRET: &str = "a secret of the tests, longer than 32 bytes";
+pub const SECRET: &str = "a secret of the tests that is longer than 32 bytes";
 
 /// A running `kokoro`. Killed when dropped.
 pub struct Node {

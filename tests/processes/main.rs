@@ -14,6 +14,7 @@ mod killing;
 mod local_nodes;
 mod partition;
 mod racing;
+mod rotation;
 mod starving;
 mod stopping;
 mod takeover;

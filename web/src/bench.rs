@@ -17,7 +17,7 @@ pub struct TokenCheck {
 impl TokenCheck {
     /// Of a token that is issued to this user at `now`; `None` when it cannot be.
     pub fn of(user: UserId, now: DateTime<Utc>) -> Option<Self> {
-        let tokens = Tokens::new(&Secret::of_any_length(b"0123456789abcdef0123456789abcdef".to_vec()));
+        let tokens = Tokens::new(&Secret::of_any_length(b"0123456789abcdef0123456789abcdef".to_vec()).into());
         let token = tokens.issue(&Caller::User(user), now).ok()?;
         Some(Self { tokens, token, now })
     }

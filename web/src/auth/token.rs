@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use signature::{Signer, Verifier};
 
 use super::caller::Caller;
-use crate::config::Secret;
+use crate::config::SigningSecrets;
 
 /// How long a token lives.
 pub(crate) const TOKEN_LIFE: TimeDelta = TimeDelta::hours(12);
@@ -20,7 +20,8 @@ pub(crate) const TOKEN_LIFE: TimeDelta = TimeDelta::hours(12);
 /// Issues tokens and reads them back.
 pub(crate) struct Tokens {
     encoding: EncodingKey,
-    decoding: DecodingKey,
+    /// While the secret is being replaced, that of either.
+    decoding: Vec<DecodingKey>,
     validation: Validation,
 }
 
@@ -51,15 +52,15 @@ enum Role {
 }
 
 impl Tokens {
-    /// Signs and checks with `secret`.
-    pub(crate) fn new(secret: &Secret) -> Self {
+    /// Signs with the first secret, and takes what any of them has signed.
+    pub(crate) fn new(secrets: &SigningSecrets) -> Self {
         install_hmac();
         let mut validation = Validation::new(Algorithm::HS256);
         // Expiry is checked by our own clock, which tests set.
         validation.validate_exp = false;
         Self {
-            encoding: EncodingKey::from_secret(secret.expose()),
-            decoding: DecodingKey::from_secret(secret.expose()),
+            encoding: EncodingKey::from_secret(secrets.signing().expose()),
+            decoding: secrets.all().map(|secret| DecodingKey::from_secret(secret.expose())).collect(),
             validation,
         }
     }
@@ -81,9 +82,8 @@ impl Tokens {
 
     /// Who calls, according to `token`.
     pub(crate) fn read(&self, token: &str, now: DateTime<Utc>) -> Result<Caller, TokenError> {
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
-            .map_err(|_| TokenError::Invalid)?
-            .claims;
+        let claims = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok();
+        let claims = self.decoding.iter().find_map(claims).ok_or(TokenError::Invalid)?.claims;
         if claims.exp <= now.timestamp() {
             return Err(TokenError::Expired);
         }
@@ -146,9 +146,14 @@ impl JwtVerifier for Hs256 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
+
+    fn secret(byte: u8) -> Secret {
+        Secret::new(vec![byte; 32]).unwrap()
+    }
 
     fn tokens(byte: u8) -> Tokens {
-        Tokens::new(&Secret::new(vec![byte; 32]).unwrap())
+        Tokens::new(&secret(byte).into())
     }
 
     fn ada() -> Caller {
@@ -162,6 +167,24 @@ mod tests {
         assert_eq!(tokens.read(&token, now), Ok(ada()));
         assert_eq!(tokens.read(&token, now + TOKEN_LIFE - TimeDelta::seconds(1)), Ok(ada()));
         assert_eq!(tokens.read(&token, now + TOKEN_LIFE), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn while_the_secret_is_replaced_either_is_good_and_the_first_signs() {
+        let now = DateTime::UNIX_EPOCH;
+        let both = SigningSecrets::parse(&format!("{},{}", "n".repeat(32), "o".repeat(32))).unwrap();
+        let both = Tokens::new(&both);
+        for (issued_by, read_by, read) in [
+            (&tokens(b'o'), &both, Ok(ada())),
+            (&tokens(b'n'), &both, Ok(ada())),
+            (&both, &tokens(b'n'), Ok(ada())),
+            (&both, &tokens(b'o'), Err(TokenError::Invalid)),
+            (&tokens(b'x'), &both, Err(TokenError::Invalid)),
+        ] {
+            assert_eq!(read_by.read(&issued_by.issue(&ada(), now).unwrap(), now), read);
+        }
+        let old = tokens(b'o').issue(&ada(), now).unwrap();
+        assert_eq!(both.read(&old, now + TOKEN_LIFE), Err(TokenError::Expired));
     }
 
     #[test]

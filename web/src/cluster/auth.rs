@@ -10,14 +10,18 @@ use std::time::Duration;
 use engine::limits::ASK_DEADLINE;
 use ring::hmac;
 
-use crate::config::Secret;
+use crate::config::{Secret, SigningSecrets};
 
 /// How far the clocks of two nodes may be apart.
 pub(super) const SKEW_SECONDS_MAX: i64 = 60;
 
 /// Seals, and knows what others have sealed.
 #[derive(Clone)]
-pub(super) struct Seals(hmac::Key);
+pub(super) struct Seals {
+    signing: hmac::Key,
+    /// That one, and those of secrets that are being replaced.
+    known: Vec<hmac::Key>,
+}
 
 /// What a call says beside its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,8 +59,10 @@ impl Envelope {
 }
 
 impl Seals {
-    pub(super) fn new(secret: &Secret) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.expose()))
+    /// Seals with the first secret, and knows the seals of all.
+    pub(super) fn new(secrets: &SigningSecrets) -> Self {
+        let key = |secret: &Secret| hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
+        Self { signing: key(secrets.signing()), known: secrets.all().map(key).collect() }
     }
 
     /// The seal of a call.
@@ -80,11 +86,12 @@ impl Seals {
     }
 
     fn sign(&self, sealed: &[u8]) -> String {
-        hex::encode(hmac::sign(&self.0, sealed))
+        hex::encode(hmac::sign(&self.signing, sealed))
     }
 
     fn verify(&self, sealed: &[u8], seal: &str) -> bool {
-        hex::decode(seal).is_ok_and(|seal| hmac::verify(&self.0, sealed, &seal).is_ok())
+        let is_of = |seal: &[u8], key| hmac::verify(key, sealed, seal).is_ok();
+        hex::decode(seal).is_ok_and(|seal| self.known.iter().any(|key| is_of(&seal, key)))
     }
 }
 
@@ -97,7 +104,7 @@ mod tests {
     use super::*;
 
     fn seals(byte: u8) -> Seals {
-        Seals::new(&Secret::new(vec![byte; 32]).unwrap())
+        Seals::new(&Secret::new(vec![byte; 32]).unwrap().into())
     }
 
     fn envelope() -> Envelope {
@@ -131,6 +138,24 @@ mod tests {
         for wrong in ["", "00", &seal[2..], &format!("{seal}00"), &seal.replace(['0', '1'], "2"), "é"] {
             assert!(!ours.has_sealed(&envelope(), body, wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn while_the_secret_is_replaced_nodes_understand_each_other_at_every_step() {
+        let (old, new) = ("o".repeat(32), "n".repeat(32));
+        let of = |text: &str| Seals::new(&SigningSecrets::parse(text).unwrap());
+        let steps = [old.clone(), format!("{old},{new}"), format!("{new},{old}"), new];
+        let understands = |listener: &str, speaker: &str| {
+            let (listener, speaker) = (of(listener), of(speaker));
+            let call = speaker.seal(&envelope(), b"one");
+            let answer = listener.seal_answer(&call, b"done");
+            listener.has_sealed(&envelope(), b"one", &call)
+                && speaker.has_sealed_answer(&call, b"done", &answer)
+        };
+        for (before, after) in steps.iter().zip(&steps[1..]) {
+            assert!(understands(before, after) && understands(after, before), "{before} {after}");
+        }
+        assert!(!understands(&steps[0], &steps[2]), "the step between must not be left out");
     }
 
     #[test]

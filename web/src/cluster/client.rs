@@ -18,7 +18,7 @@ use tracing::Instrument;
 use super::auth::{Envelope, Seals};
 use super::wire::{self, Nonsense};
 use super::{ASK, AT, BODY_BYTES_MAX, SEAL, VIEW, WITHIN};
-use crate::config::Secret;
+use crate::config::SigningSecrets;
 use crate::{http_client, telemetry};
 
 /// The longest that making a connection may take. Nodes are near each other; beyond that the next owner is looked for.
@@ -82,7 +82,7 @@ impl From<Nonsense> for Failure {
 impl HttpPeers {
     /// Must be made where its connections are to live.
     pub(crate) fn new(
-        secret: &Secret,
+        secrets: &SigningSecrets,
         clock: Arc<dyn Clock>,
         chance: Arc<dyn Chance>,
     ) -> reqwest::Result<Self> {
@@ -92,7 +92,7 @@ impl HttpPeers {
             .http1_only()
             .tcp_nodelay(true)
             .build()?;
-        let (seals, places) = (Seals::new(secret), Mutex::default());
+        let (seals, places) = (Seals::new(secrets), Mutex::default());
         Ok(Self { http, seals, clock, chance, places, runtime: Handle::current() })
     }
 

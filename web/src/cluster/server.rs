@@ -18,7 +18,7 @@ use super::auth::{Envelope, Seals};
 use super::wire::{self, Nonsense};
 use super::{ASK, AT, BODY_BYTES_MAX, SEAL, VIEW, WITHIN};
 use crate::body::{self, BodyLimit};
-use crate::config::{Secret, ServerConfig};
+use crate::config::{ServerConfig, SigningSecrets};
 use crate::error::ApiError;
 use crate::telemetry::{self, RequestId};
 
@@ -51,8 +51,13 @@ impl Call {
 }
 
 impl Door {
-    pub(crate) fn new(secret: &Secret, address: String, router: Router, clock: Arc<dyn Clock>) -> Self {
-        Self { seals: Seals::new(secret), address, router, clock }
+    pub(crate) fn new(
+        secrets: &SigningSecrets,
+        address: String,
+        router: Router,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { seals: Seals::new(secrets), address, router, clock }
     }
 
     /// Reads a call, unless its head shows already that it is no node's.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::environment::Environment;
 use super::limits::LimitsConfig;
-use super::secret::Secret;
+use super::secret::{Secret, SigningSecrets};
 
 /// Settings of everything that says who calls.
 #[derive(Debug, Clone)]
 pub struct AuthConfig {
     /// What tokens are signed with; `None`: made on first start and kept in the data folder.
-    pub secret: Option<Secret>,
+    pub secret: Option<SigningSecrets>,
     /// How passwords are hashed.
     pub passwords: PasswordConfig,
     /// When failed log-ins are slowed; `None`: never.
@@ -46,6 +46,7 @@ pub enum PasswordScheme {
     },
 }
 
+const TOKEN_SECRET: &str = "KOKORO_JWT_SECRET";
 /// The old platform's cost.
 const BCRYPT_COST: u32 = 12;
 
@@ -90,26 +91,15 @@ impl Default for ThrottleConfig {
 impl AuthConfig {
     /// Reads `KOKORO_JWT_SECRET` (required unless the store is embedded) and `KOKORO_PASSWORD_HASH`. Without limits there is no throttle either.
     pub(super) fn from_env(env: &mut Environment, embedded: bool, limits: LimitsConfig) -> Self {
-        let secret = match env.text("KOKORO_JWT_SECRET") {
-            Some(text) => {
-                let secret = Secret::new(text.into_bytes());
-                if secret.is_none() {
-                    env.problem(format!("KOKORO_JWT_SECRET is shorter than {} bytes", Secret::BYTES_MIN));
-                }
-                secret
-            }
-            None if embedded => None,
-            None => {
-                env.problem(format!(
-                    "KOKORO_JWT_SECRET is not set: with DYNAMODB_ENDPOINT or AWS_REGION it must be, to {} bytes or \
-                     more that every process of the platform shares",
-                    Secret::BYTES_MIN
-                ));
-                None
-            }
-        };
+        if env.text(TOKEN_SECRET).is_none() && !embedded {
+            env.problem(format!(
+                "{TOKEN_SECRET} is not set: with DYNAMODB_ENDPOINT or AWS_REGION it must be, to {} bytes or more that \
+                 every process of the platform shares",
+                Secret::BYTES_MIN
+            ));
+        }
         Self {
-            secret,
+            secret: SigningSecrets::from_env(env, TOKEN_SECRET),
             passwords: PasswordConfig {
                 scheme: env.parsed("KOKORO_PASSWORD_HASH", scheme).unwrap_or(PasswordScheme::Argon2id),
                 ..PasswordConfig::default()

@@ -10,7 +10,7 @@ use engine::shard::Ring;
 
 use super::environment::Environment;
 use super::milliseconds;
-use super::secret::Secret;
+use super::secret::{Secret, SigningSecrets};
 use super::server::address;
 
 /// What this node has in common with others, if there are any.
@@ -30,7 +30,7 @@ pub struct NodeConfig {
     /// Where it listens for them.
     pub listen: SocketAddr,
     /// What nodes know each other by.
-    pub secret: Secret,
+    pub secret: SigningSecrets,
     /// How soon a dead node is noticed.
     pub timing: Timing,
 }
@@ -80,17 +80,15 @@ impl NodeConfig {
     }
 }
 
-fn secret_from_env(env: &mut Environment) -> Option<Secret> {
-    let text = env.text("KOKORO_CLUSTER_SECRET").unwrap_or_default();
-    let secret = Secret::new(text.into_bytes());
-    if secret.is_none() {
+fn secret_from_env(env: &mut Environment) -> Option<SigningSecrets> {
+    let name = "KOKORO_CLUSTER_SECRET";
+    if env.text(name).is_none() {
         env.problem(format!(
-            "KOKORO_CLUSTER_SECRET is not set to {} bytes or more: with KOKORO_NODE_ADDRESS it must be, the same on every \
-             node",
+            "{name} is not set: with KOKORO_NODE_ADDRESS it must be, to {} bytes or more, the same on every node",
             Secret::BYTES_MIN
         ));
     }
-    secret
+    SigningSecrets::from_env(env, name)
 }
 
 fn timing_from_env(env: &mut Environment) -> Option<Timing> {

@@ -103,9 +103,8 @@ impl Environment {
         parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
         let text = self.text(name).unwrap_or_default();
-        let members = text.split(',').map(str::trim).filter(|member| !member.is_empty());
         let mut parsed = Vec::new();
-        for member in members {
+        for member in members(&text) {
             match parse(member) {
                 Ok(value) => parsed.push(value),
                 Err(expected) => self.problem(format!("{name} contains '{member}', which is not {expected}")),
@@ -123,6 +122,11 @@ impl Environment {
     pub(super) fn finish<T>(self, config: T) -> Result<T, ConfigError> {
         if self.problems.is_empty() { Ok(config) } else { Err(ConfigError(self.problems)) }
     }
+}
+
+/// What stands between the commas of a list.
+pub(super) fn members(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|member| !member.is_empty())
 }
 
 impl fmt::Debug for Environment {

@@ -33,7 +33,7 @@ pub use limits::LimitsConfig;
 pub(crate) use options::limit;
 pub use options::{CheckOptions, ExportOptions, ImportOptions, Options, Tool};
 pub use payments::{PaymentsConfig, RazorpayKeys};
-pub use secret::Secret;
+pub use secret::{Secret, SigningSecrets};
 pub use server::ServerConfig;
 pub use store::{Place, StoreConfig};
 pub use stores::StoresConfig;

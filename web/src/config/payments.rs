@@ -1,5 +1,6 @@
 //! Razorpay, which takes the payments.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use super::environment::Environment;
@@ -66,7 +67,7 @@ impl PaymentsConfig {
             api: env.parsed("RAZORPAY_API", url).unwrap_or(defaults.api),
             keys,
             webhook_secrets: env.list("RAZORPAY_WEBHOOK_SECRET", |text| {
-                Ok::<_, &str>(Secret::of_any_length(text.as_bytes().to_vec()))
+                Ok::<_, Infallible>(Secret::of_any_length(text.as_bytes().to_vec()))
             }),
             ..defaults
         }

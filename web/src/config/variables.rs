@@ -60,7 +60,7 @@ const VARIABLES: &[Variable] = &[
     variable(
         "KOKORO_JWT_SECRET",
         "made and kept in the data folder when embedded, required otherwise",
-        "What session tokens are signed with: 32 bytes or more.",
+        "What session tokens are signed with: 32 bytes or more; while it is being replaced both, with a comma between them: the first signs.",
     ),
     variable(
         "KOKORO_PASSWORD_HASH",
@@ -114,7 +114,7 @@ const VARIABLES: &[Variable] = &[
     variable(
         "KOKORO_CLUSTER_SECRET",
         "none; required with KOKORO_NODE_ADDRESS",
-        "What nodes know each other by: 32 bytes or more, the same on all. Their clocks may be 60 s apart.",
+        "What nodes know each other by: 32 bytes or more, the same on all. While it is being replaced both, with a comma between them: the first signs. Their clocks may be 60 s apart.",
     ),
     variable(
         "KOKORO_RANGES",

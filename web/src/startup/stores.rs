@@ -3,7 +3,7 @@
 use anyhow::Context;
 use persistence::{DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, S3, Where, fresh_secret};
 
-use crate::config::{Config, FilesConfig, Place, Secret, StoreConfig};
+use crate::config::{Config, FilesConfig, Place, SigningSecrets, StoreConfig};
 
 /// The file of the made-up signing secret, in the data folder.
 pub(crate) const TOKEN_SECRET: &str = "jwt-secret";
@@ -13,7 +13,7 @@ pub(super) struct Stores {
     pub(super) dynamo: Dynamo,
     pub(super) s3: S3,
     /// What tokens are signed with.
-    pub(super) secret: Secret,
+    pub(super) secret: SigningSecrets,
     pub(super) embedded: Embedded,
 }
 
@@ -108,10 +108,11 @@ fn named_endpoint(place: &Place) -> Endpoint {
     }
 }
 
-fn made_secret(store: Option<&Where>) -> anyhow::Result<Secret> {
+/// The made-up secret. Its file may hold two, with a comma between them, while whoever runs this replaces it.
+fn made_secret(store: Option<&Where>) -> anyhow::Result<SigningSecrets> {
     let secret = match store {
         Some(Where::File(folder)) => folder.secret(TOKEN_SECRET)?,
         Some(Where::Memory) | None => fresh_secret(),
     };
-    Secret::new(secret.into_bytes()).context("a made-up secret is too short")
+    SigningSecrets::parse(&secret).with_context(|| format!("a secret in {TOKEN_SECRET} is too short"))
 }

@@ -6,12 +6,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::config::Secret;
 
 /// Long enough for whatever answers.
 const LONG: Duration = Duration::from_secs(10);
 
-fn secret() -> Secret {
-    Secret::new(vec![7; 32]).unwrap()
+fn secret() -> SigningSecrets {
+    Secret::new(vec![7; 32]).unwrap().into()
 }
 
 fn peers() -> HttpPeers {

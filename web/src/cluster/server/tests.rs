@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::super::HttpPeers;
 use super::*;
+use crate::config::Secret;
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -23,8 +24,8 @@ struct Fixture {
     server: NodeServer,
 }
 
-fn secret(byte: u8) -> Secret {
-    Secret::new(vec![byte; 32]).unwrap()
+fn secret(byte: u8) -> SigningSecrets {
+    Secret::new(vec![byte; 32]).unwrap().into()
 }
 
 fn clock() -> Arc<ManualClock> {

@@ -221,9 +221,9 @@ impl Dynamo {
                 Ok(())
             }
             None => {
-                let ours = self.create(definition).await?;
+                self.create(definition).await?;
                 self.wait_until_active(definition).await?;
-                if ours { self.enable_time_to_live(definition).await } else { Ok(()) }
+                self.enable_time_to_live(definition).await
             }
         }
     }
@@ -258,8 +258,9 @@ impl Dynamo {
         Ok(())
     }
 
-    /// Whether it was we who created it.
-    async fn create(&self, definition: &TableDefinition) -> Result<bool, TablesError> {
+    /// Creates it. That it has come to be meanwhile is as good: another node made it, or an attempt of ours whose answer
+    /// was lost.
+    async fn create(&self, definition: &TableDefinition) -> Result<(), TablesError> {
         let request = self.client().create_table().table_name(&definition.name);
         let built = definition.key.schema().and_then(|schema| {
             Ok((schema, definition.attribute_definitions()?, definition.index_requests()?))
@@ -273,11 +274,11 @@ impl Dynamo {
             .send()
             .await;
         match created {
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(()),
             Err(error) => {
                 let exists =
                     error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception);
-                if exists { Ok(false) } else { Err(definition.refused(request_failure(&error))) }
+                if exists { Ok(()) } else { Err(definition.refused(request_failure(&error))) }
             }
         }
     }
@@ -294,8 +295,12 @@ impl Dynamo {
         Err(TablesError::NotActive { table: definition.name.clone() })
     }
 
+    /// Turns it on, unless another node has: the store refuses that to be done twice.
     async fn enable_time_to_live(&self, definition: &TableDefinition) -> Result<(), TablesError> {
         let Some(attribute) = definition.time_to_live else { return Ok(()) };
+        if self.has_time_to_live(definition).await == Some(true) {
+            return Ok(());
+        }
         let specification = TimeToLiveSpecification::builder()
             .enabled(true)
             .attribute_name(attribute)
@@ -304,7 +309,18 @@ impl Dynamo {
         let request = self.client().update_time_to_live().table_name(&definition.name);
         match request.time_to_live_specification(specification).send().await {
             Ok(_) => Ok(()),
+            Err(_) if self.has_time_to_live(definition).await == Some(true) => Ok(()),
             Err(error) => Err(definition.refused(request_failure(&error))),
+        }
+    }
+
+    /// Whether rows whose time is over are deleted; `None` when the store does not say.
+    async fn has_time_to_live(&self, definition: &TableDefinition) -> Option<bool> {
+        let answer = self.client().describe_time_to_live().table_name(&definition.name).send().await;
+        match answer.ok()?.time_to_live_description?.time_to_live_status? {
+            TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling => Some(true),
+            TimeToLiveStatus::Disabled => Some(false),
+            _ => None,
         }
     }
 
@@ -314,10 +330,7 @@ impl Dynamo {
         if definition.time_to_live.is_none() {
             return;
         }
-        let answer = self.client().describe_time_to_live().table_name(&definition.name).send().await;
-        let description = answer.ok().and_then(|answer| answer.time_to_live_description);
-        let status = description.and_then(|description| description.time_to_live_status);
-        if status == Some(TimeToLiveStatus::Disabled) {
+        if self.has_time_to_live(definition).await == Some(false) {
             tracing::warn!(
                 table = definition.name,
                 "the table's time to live is off, so old bookings stay in it"

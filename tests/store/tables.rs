@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{
 use persistence::{Dynamo, TablesError};
 
 use crate::harness::{connect, connect_as, drop_tables, each_endpoint, put, s};
+use crate::proxy::LossyProxy;
 
 async fn describe(dynamo: &Dynamo, table: &str) -> TableDescription {
     dynamo.client().describe_table().table_name(table).send().await.unwrap().table.unwrap()
@@ -122,6 +123,26 @@ async fn a_bookings_table_without_its_index_is_an_error() {
     .await;
 }
 
+async fn has_time_to_live(dynamo: &Dynamo) -> bool {
+    let request = dynamo.client().describe_time_to_live().table_name(&dynamo.tables().bookings);
+    let status = request.send().await.unwrap().time_to_live_description.unwrap().time_to_live_status;
+    matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling))
+}
+
+#[tokio::test]
+async fn a_table_that_was_made_by_an_attempt_whose_answer_was_lost_has_its_time_to_live() {
+    each_endpoint(async |endpoint| {
+        let proxy = LossyProxy::start(endpoint).await;
+        let dynamo = connect(&proxy.endpoint()).await;
+        proxy.lose_answers_to("GSI_UserBookings", 1);
+        dynamo.create_missing_tables().await.unwrap();
+        assert_eq!(proxy.lost(), 1);
+        assert!(has_time_to_live(&dynamo).await);
+        drop_tables(&dynamo).await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn several_nodes_may_make_the_tables_at_once() {
     each_endpoint(async |endpoint| {
@@ -130,6 +151,7 @@ async fn several_nodes_may_make_the_tables_at_once() {
         for outcome in futures::future::join_all(nodes).await {
             outcome.unwrap();
         }
+        assert!(has_time_to_live(&dynamo).await);
         drop_tables(&dynamo).await;
     })
     .await;

@@ -6,6 +6,9 @@
 #[expect(dead_code, reason = "the other tests of processes need the rest")]
 mod harness;
 mod old_platform;
+#[path = "../api/ollama.rs"]
+#[expect(dead_code, reason = "the tests of chats need the rest")]
+mod ollama;
 #[path = "../api/razorpay.rs"]
 #[expect(dead_code, reason = "the tests of payments need the rest")]
 mod razorpay;
@@ -16,3 +19,4 @@ mod interrupted;
 mod moving;
 mod refused;
 mod transfer;
+mod traps;

@@ -10,7 +10,8 @@ use crate::stores::{Opened, n, s};
 pub const HASH: &str = "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW";
 pub const WEEKDAYS: [&str; 7] =
     ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
-const DOCUMENTS: &str = "https://kokoro-doctor-documents.s3.amazonaws.com/";
+/// What a stored URL of a document begins with.
+pub const DOCUMENTS: &str = "https://kokoro-doctor-documents.s3.amazonaws.com/";
 
 /// What a check must say of [`fill`]: each kind, how often, and how often of the past.
 pub const FOUND: &[(&str, u64, u64)] = &[
@@ -77,7 +78,8 @@ pub async fn fill(store: &Opened) {
     files(store).await;
 }
 
-async fn account(store: &Opened, table: &str, email: &str, changes: &[(&str, Option<AttributeValue>)]) {
+/// An account as a sign-up leaves it, with these attributes instead, or taken away.
+pub async fn account(store: &Opened, table: &str, email: &str, changes: &[(&str, Option<AttributeValue>)]) {
     let name = if table == "Users" { "username" } else { "doctorname" };
     let mut row = vec![
         ("email", s(email)),
@@ -128,7 +130,8 @@ async fn accounts(store: &Opened) {
     account(store, "Doctors", "docs@x.com", &documents).await;
 }
 
-async fn offer(store: &Opened, partition: &str, span: &str, available: Option<AttributeValue>) {
+/// One row of a schedule.
+pub async fn offer(store: &Opened, partition: &str, span: &str, available: Option<AttributeValue>) {
     let mut row = vec![("PK", s(partition)), ("SK", s(span))];
     row.extend(available.map(|available| ("available", available)));
     store.put("DoctorAvailabilityTable", &row).await;
@@ -165,7 +168,8 @@ async fn schedules(store: &Opened) {
     }
 }
 
-async fn book(store: &Opened, doctor: &str, date: &str, start: &str, user: &str, without: &str) {
+/// A booking as the old platform writes it, without one of its attributes.
+pub async fn book(store: &Opened, doctor: &str, date: &str, start: &str, user: &str, without: &str) {
     let row = [
         ("PK", s(&format!("{doctor}#{date}"))),
         ("SK", s(&format!("{start}#{user}"))),

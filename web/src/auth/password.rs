@@ -12,8 +12,6 @@ use crate::metrics::{self, PendingPassword};
 
 /// The part of a password that bcrypt looked at, in bytes.
 const BCRYPT_BYTES_MAX: usize = 72;
-/// The longest password that is worth hashing at log-in, in bytes; old accounts may have odd ones, but not longer.
-const CHECKED_BYTES_MAX: usize = 1024;
 
 /// Hashes and verifies passwords, a few at a time. Cheap to clone.
 #[derive(Clone)]
@@ -93,8 +91,8 @@ impl Passwords {
         password: &str,
         stored: Option<&str>,
     ) -> Result<Verified, PasswordError> {
-        let exists = stored.is_some() && password.len() <= CHECKED_BYTES_MAX;
-        let stored = stored.filter(|_| exists).unwrap_or(&self.nobody).to_owned();
+        let exists = stored.is_some();
+        let stored = stored.unwrap_or(&self.nobody).to_owned();
         let hasher = self.hasher.clone();
         let mut password = password.to_owned();
         let verdict = self.aside(move || {

@@ -117,13 +117,15 @@ impl Accounts {
     pub(crate) async fn sign_up(&self, new: SignUp) -> Result<Person, ApiError> {
         let SignUp { kind, name, email, stored_email, password, phone: phone_number, location } = new;
         // A look first: an address that is taken costs no hash.
-        if self.store.find(kind, &email).await?.is_some() {
+        if self.find(kind, &email).await?.is_some() {
             return Err(ApiError::EmailTaken(kind));
         }
         let place = self.newcomers.try_acquire().map_err(|_| ApiError::Busy)?;
         let password_hash = self.passwords.hash(&password).await?;
         drop(place);
         let person = Person { name: name.clone(), email: stored_email };
+        // It looks once more at either spelling; an old account has the first of them.
+        let email = with_plain_domain(&email).unwrap_or(email);
         let account = NewAccount { kind, email, name, password_hash, phone_number, location };
         match self.store.create(account).await {
             Ok(()) => Ok(person),
@@ -180,10 +182,20 @@ impl Accounts {
         email: &str,
         password: &str,
     ) -> Result<(Option<Account>, Verified), ApiError> {
-        let account = self.store.find(kind, email).await?;
+        let account = self.find(kind, email).await?;
         let stored = account.as_ref().and_then(|account| account.password_hash.as_deref());
         let verified = self.passwords.verify(password, stored).await?;
         Ok((account.filter(|_| verified.verdict != Verdict::Wrong), verified))
+    }
+
+    /// Looks under the address as sent, in lower case, and as the old platform kept it: with only what is behind the `@`
+    /// in lower case.
+    async fn find(&self, kind: AccountKind, email: &str) -> Result<Option<Account>, AccountsError> {
+        let found = self.store.find(kind, email).await?;
+        match with_plain_domain(email) {
+            Some(other) if found.is_none() => self.store.find(kind, &other).await,
+            Some(_) | None => Ok(found),
+        }
     }
 
     /// Replaces a hash of the old platform. If that fails, the next log-in tries again.
@@ -200,6 +212,13 @@ impl Accounts {
             tracing::warn!(error, "an old password hash was not replaced; the next log-in tries again");
         }
     }
+}
+
+/// The address with what is behind the `@` in lower case, if it was not.
+fn with_plain_domain(email: &str) -> Option<String> {
+    let (local, domain) = email.rsplit_once('@')?;
+    let plain = domain.to_lowercase();
+    (plain != domain).then(|| format!("{local}@{plain}"))
 }
 
 impl From<PasswordError> for ApiError {
@@ -225,6 +244,12 @@ mod tests {
     #[test]
     fn a_new_address_is_stored_in_lower_case() {
         assert_eq!(check("Ada", "Ada@X.com", "12345678", "+91 98-76").as_deref(), Ok("ada@x.com"));
+    }
+
+    #[test]
+    fn the_old_platform_kept_the_case_of_what_is_before_the_at() {
+        assert_eq!(with_plain_domain("Ada.L@X.Com").as_deref(), Some("Ada.L@x.com"));
+        assert_eq!(with_plain_domain("Ada.L@x.com"), None);
     }
 
     #[test]

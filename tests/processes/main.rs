@@ -18,4 +18,5 @@ mod rotation;
 mod starving;
 mod stopping;
 mod takeover;
+mod upgrades;
 mod wire;

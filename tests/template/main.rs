@@ -191,10 +191,27 @@ fn a_node_has_the_time_that_it_needs_to_stop_and_the_balancer_gives_up_first() {
         attributes.as_array().unwrap().iter().find(|it| it["Key"] == "idle_timeout.timeout_seconds").unwrap();
     assert!(idle["Value"].as_str().unwrap().parse::<u64>().unwrap() < server.keep_alive.as_secs());
     let unit = read("deploy/kokoro.service");
-    let setting =
-        |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap();
+    let setting = |name| line_of(&unit, name);
     assert!(setting("TimeoutStopSec").parse::<u64>().unwrap() > server.stop_timeout.as_secs());
     assert_eq!(setting("RestartPreventExitStatus"), "3 78");
+}
+
+#[test]
+fn the_packaged_socket_is_where_the_program_would_listen_and_stops_with_its_service() {
+    let (unit, socket) = (read("deploy/kokoro.service"), read("deploy/kokoro.socket"));
+    let server = ServerConfig::default();
+    assert_eq!(line_of(&socket, "ListenStream"), server.listen.to_string());
+    assert_eq!(line_of(&socket, "Backlog"), server.backlog.to_string());
+    // A process that must not be started again is not started by a call either.
+    assert_eq!(line_of(&socket, "StopPropagatedFrom"), "kokoro.service");
+    assert!(!socket.contains("[Install]"), "it would be there without its service");
+    assert_eq!((line_of(&unit, "Wants"), line_of(&unit, "Type")), ("kokoro.socket", "notify"));
+    assert!(!read("deploy/kokoro.env").contains("\nKOKORO_LISTEN="), "it could contradict the socket");
+}
+
+/// The last setting of this name in a unit.
+fn line_of<'a>(unit: &'a str, name: &str) -> &'a str {
+    unit.lines().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap()
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod config;
 pub mod http_client;
 pub mod local_cluster;
 pub mod startup;
+pub mod supervisor;
 pub mod telemetry;
 
 mod auth;

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::{Config, Place};
 use crate::startup::TOKEN_SECRET;
+use crate::supervisor;
 
 /// How many nodes one machine is good for.
 pub const NODES_MAX: u8 = 16;
@@ -106,6 +107,7 @@ impl LocalCluster {
                 }
             }
         }
+        supervisor::tell_ready();
         let pass_on = async {
             while let Some(line) = printed.recv().await {
                 print(line);
@@ -115,6 +117,7 @@ impl LocalCluster {
             () = stop => {}
             () = pass_on => {}
         }
+        supervisor::tell_stopping();
         stopping.send_replace(true);
         drop(printed);
         for node in join_all(running).await {

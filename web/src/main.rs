@@ -1,13 +1,14 @@
 //! The program: reads its settings, says where it listens, serves until it is told to stop.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "here the program talks to a person")]
 
+use std::net::TcpListener;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use web::commands;
 use web::config::{Config, Environment, Options};
 use web::local_cluster::{LocalCluster, end_with};
 use web::startup::{Application, Ended, StopSignals, Surroundings, was_overtaken};
+use web::{commands, supervisor};
 
 const FAILED: u8 = 1;
 /// A supervisor must not restart a process that ended with this: another one has taken over its tables.
@@ -44,13 +45,24 @@ fn main() -> ExitCode {
             return MISCONFIGURED.into();
         }
     };
+    let socket = match supervisor::socket(&config.server) {
+        Ok(socket) => socket,
+        Err(error) => {
+            eprintln!("kokoro: {error}");
+            return MISCONFIGURED.into();
+        }
+    };
     if let Err(error) = web::telemetry::install(&filter, format) {
         return misunderstood(&error);
     }
     let system = actix_web::rt::System::new();
-    let ended = match nodes {
-        Some(nodes) => system.block_on(run_nodes(config, nodes)),
-        None => system.block_on(run(config)),
+    let ended = match (nodes, socket) {
+        (None, socket) => system.block_on(run(config, socket)),
+        (Some(nodes), None) => system.block_on(run_nodes(config, nodes)),
+        (Some(_), Some(_)) => {
+            eprintln!("kokoro: --nodes listens by itself: systemctl mask --now kokoro.socket");
+            return MISCONFIGURED.into();
+        }
     };
     match ended {
         Ok(Ended::Stopped) => ExitCode::SUCCESS,
@@ -81,10 +93,10 @@ fn deposed() -> ExitCode {
     DEPOSED.into()
 }
 
-async fn run(config: Config) -> anyhow::Result<Ended> {
+async fn run(config: Config, socket: Option<TcpListener>) -> anyhow::Result<Ended> {
     // Before anything else: a signal during the start is a request to stop as well.
     let signals = StopSignals::listen()?;
-    let application = Application::build(config, Surroundings::of_this_machine());
+    let application = Application::build_on(socket, config, Surroundings::of_this_machine());
     let application = application.await.context("cannot start")?;
     println!("kokoro listens on {}", application.url());
     if let Some(url) = application.admin_url() {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_cors::Cors;
-use actix_web::dev::Server;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use actix_web::middleware::{Condition, from_fn};
+use actix_web::middleware::{Condition, Next, from_fn};
 use actix_web::web::{Data, ServiceConfig};
-use actix_web::{App, HttpServer};
+use actix_web::{App, Error, HttpServer};
 use anyhow::Context;
 use engine::Chance;
 use socket2::SockRef;
@@ -31,6 +33,7 @@ const BLOCKING_THREADS: usize = 64;
 /// must not depose another.
 pub(crate) struct Listeners {
     public: TcpListener,
+    outlives_us: bool,
     admin: Option<TcpListener>,
     node: Option<TcpListener>,
     certificate: Option<Arc<Certificate>>,
@@ -38,17 +41,26 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// Takes the addresses and reads the files that the settings name.
-    pub(crate) fn bind(config: &ServerConfig, node: Option<&NodeConfig>) -> anyhow::Result<Self> {
+    /// Takes the addresses and reads the files that the settings name. `socket` has the public's address already.
+    pub(crate) fn bind(
+        socket: Option<TcpListener>,
+        config: &ServerConfig,
+        node: Option<&NodeConfig>,
+    ) -> anyhow::Result<Self> {
         let cannot = |address| format!("cannot listen on {address}");
         let listen = |address| bind(address, config.backlog, false).with_context(|| cannot(address));
-        let public = bind(config.listen, config.backlog, config.share_port);
+        let outlives_us = socket.is_some();
+        let public = match socket {
+            Some(socket) => adopt(socket),
+            None => bind(config.listen, config.backlog, config.share_port),
+        };
         let certificate = config.tls.as_ref().map(Certificate::load).transpose();
         let files = config.static_dir.as_deref().map(StaticFiles::open).transpose();
         Ok(Self {
             certificate: certificate.context("cannot serve over TLS")?,
             files: files.context("cannot serve a frontend")?.map(Data::new),
             public: public.with_context(|| cannot(config.listen))?,
+            outlives_us,
             admin: config.admin_listen.map(listen).transpose()?,
             node: node.map(|node| listen(node.listen)).transpose()?,
         })
@@ -57,6 +69,11 @@ impl Listeners {
     /// Where clients call.
     pub(crate) fn address(&self) -> std::io::Result<SocketAddr> {
         self.public.local_addr()
+    }
+
+    /// Whether somebody keeps the public socket when this process ends, so that connections may wait in its queue.
+    pub(crate) const fn outlives_us(&self) -> bool {
+        self.outlives_us
     }
 
     /// Where those who run the program look, if that is another address.
@@ -93,11 +110,23 @@ fn bind(address: SocketAddr, backlog: u32, is_shared: bool) -> std::io::Result<T
     socket.set_reuseaddr(true)?;
     #[cfg(unix)]
     socket.set_reuseport(is_shared)?;
-    // Every connection that is accepted inherits it.
-    #[cfg(target_os = "linux")]
-    SockRef::from(&socket).set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
+    bound_unread(&SockRef::from(&socket))?;
     socket.bind(address)?;
     socket.listen(backlog)?.into_std()
+}
+
+/// Prepares a socket that listens already.
+fn adopt(socket: TcpListener) -> std::io::Result<TcpListener> {
+    bound_unread(&SockRef::from(&socket))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Every connection that is accepted inherits it.
+fn bound_unread(socket: &SockRef<'_>) -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
+    Ok(())
 }
 
 fn public_server(
@@ -126,6 +155,7 @@ fn public_server(
             .configure(admin)
             .configure(rest)
             .wrap(from_fn(guard::admit))
+            .wrap(from_fn(take_leave))
             .wrap(Condition::new(!cors.allowed_origins.is_empty(), policy(&cors)))
             .wrap(from_fn(telemetry::observe))
     });
@@ -151,6 +181,19 @@ fn public_server(
         }
     };
     Ok(server.run())
+}
+
+/// Tells a client that its connection ends with this answer when the process is about to end, so that it sends nothing into a
+/// connection that is about to be closed.
+async fn take_leave<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    if AppState::of(response.request())?.is_taking_leave() {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }
 
 /// For one or two who look now and then, on an address that the public does not reach.

@@ -20,7 +20,7 @@ use engine::{
 use futures::future::select_all;
 use persistence::{AccountKind, Dynamo};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::auth::Tokens;
 use crate::cluster::{Door, HttpPeers, NodeServer};
@@ -34,6 +34,7 @@ use crate::services::{
     has_examples,
 };
 use crate::state::AppState;
+use crate::supervisor;
 pub(crate) use stores::TOKEN_SECRET;
 use stores::{Embedded, Stores};
 
@@ -74,7 +75,7 @@ impl Surroundings {
         Self {
             clock: Arc::new(SystemClock),
             chance: Arc::new(SystemChance),
-            placement: Placement::threads((cores / 2).clamp(1, 2), LANE_THREADS),
+            placement: Placement::beside_askers(LANE_THREADS),
             store: EngineStore::Configured,
         }
     }
@@ -85,6 +86,7 @@ pub struct Application {
     address: SocketAddr,
     admin_address: Option<SocketAddr>,
     servers: Vec<Server>,
+    socket_outlives_us: bool,
     node_server: Option<NodeServer>,
     state: Data<AppState>,
     engine: Engine,
@@ -141,9 +143,18 @@ impl Application {
     /// serves them. The address comes first, since starting the engine deposes whoever has these tables: a process
     /// that could not listen must not do that.
     pub async fn build(config: Config, surroundings: Surroundings) -> anyhow::Result<Self> {
+        Self::build_on(None, config, surroundings).await
+    }
+
+    /// The same on a socket that listens already and outlives this process, so that its successor gets it.
+    pub async fn build_on(
+        socket: Option<TcpListener>,
+        config: Config,
+        surroundings: Surroundings,
+    ) -> anyhow::Result<Self> {
         let Surroundings { clock, chance, placement, store } = surroundings;
         http_client::install_cryptography();
-        let mut listeners = Listeners::bind(&config.server, config.cluster.node.as_ref())?;
+        let mut listeners = Listeners::bind(socket, &config.server, config.cluster.node.as_ref())?;
         let Stores { dynamo, s3, secret, embedded } = Stores::open(&config).await?;
         if config.demo {
             refuse_examples_among_accounts(&dynamo).await?;
@@ -180,15 +191,18 @@ impl Application {
             doctor_lists: Semaphore::new(DOCTOR_LISTS_AT_ONCE),
             uploads: Uploads::new(config.files.spool).context("no folder to spool uploads to")?,
             standing: engine.standing(),
+            taking_leave: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             drain: Notify::new(),
         });
         let (address, admin_address) = (listeners.address()?, listeners.admin_address()?);
+        let socket_outlives_us = listeners.outlives_us();
         let servers = listeners.serve(&config.cors, &state, &Data::from(chance))?;
         let mut application = Self {
             address,
             admin_address,
             servers,
+            socket_outlives_us,
             node_server,
             state,
             engine,
@@ -243,9 +257,10 @@ impl Application {
 
     /// Serves until `stop` is done or another process takes over. Whatever has begun by then is stored and answered.
     pub async fn run_until_stopped(self, stop: impl Future<Output = ()>) -> anyhow::Result<Ended> {
-        let Self { servers, mut node_server, state, engine, embedded, .. } = self;
+        let Self { servers, socket_outlives_us, mut node_server, state, engine, embedded, .. } = self;
         let handles: Vec<ServerHandle> = servers.iter().map(Server::handle).collect();
         let mut serving = select_all(servers.into_iter().map(actix_web::rt::spawn));
+        actix_web::rt::spawn(say_when_ready(engine.standing()));
         let mut standing = engine.standing();
         let ended = tokio::select! {
             () = stop => Ended::Stopped,
@@ -263,6 +278,7 @@ impl Application {
             }
             never = hand_over_when_told(&state, &engine) => match never {},
         };
+        supervisor::tell_stopping();
         match ended {
             Ended::Stopped => tracing::info!("stopping: no new work, finishing what has begun"),
             Ended::Deposed => {
@@ -273,7 +289,9 @@ impl Application {
             }
         }
         let within = state.server.stop_notice + state.server.stop_timeout;
-        let drained = tokio::time::timeout(within, drain(&state, &handles, node_server, engine)).await;
+        let keeps_socket = socket_outlives_us && ended == Ended::Stopped;
+        let drained = drain(&state, &handles, keeps_socket, node_server, engine);
+        let drained = tokio::time::timeout(within, drained).await;
         tokio::task::spawn_blocking(|| embedded.stop()).await.context("the embedded store has died")?;
         drained.context("what was in flight did not finish in time")?;
         tracing::info!("stopped");
@@ -359,14 +377,35 @@ async fn hand_over_when_told(state: &AppState, engine: &Engine) -> Infallible {
     pending().await
 }
 
-async fn drain(state: &AppState, handles: &[ServerHandle], node_server: Option<NodeServer>, engine: Engine) {
+/// Tells whoever started this process that it answers, as `/readyz` does.
+async fn say_when_ready(mut standing: watch::Receiver<Standing>) {
+    if standing.wait_for(|standing| *standing == Standing::Serving).await.is_ok() {
+        supervisor::tell_ready();
+    }
+}
+
+async fn drain(
+    state: &AppState,
+    handles: &[ServerHandle],
+    keeps_socket: bool,
+    node_server: Option<NodeServer>,
+    engine: Engine,
+) {
     engine.announce_stop();
     // Whoever watches sends no more; what comes is answered as ever, here and soon elsewhere.
     engine.hand_over().await;
     tokio::time::sleep(state.server.stop_notice).await;
-    state.stopping.store(true, Ordering::Release);
-    // Requests already on their way hear why, instead of a closed connection.
-    tokio::time::sleep(state.server.refuse_for).await;
+    state.taking_leave.store(true, Ordering::Release);
+    if let (true, Some(public)) = (keeps_socket, handles.first()) {
+        // Whoever connects waits for the next process. Who is connected has one more answer of this one, and then connects.
+        public.pause().await;
+        tokio::time::sleep(state.server.refuse_for).await;
+        state.stopping.store(true, Ordering::Release);
+    } else {
+        state.stopping.store(true, Ordering::Release);
+        // Requests already on their way hear why, instead of a closed connection.
+        tokio::time::sleep(state.server.refuse_for).await;
+    }
     for handle in handles {
         handle.stop(true).await;
     }

@@ -38,6 +38,8 @@ pub(crate) struct AppState {
     pub(crate) doctor_lists: Semaphore,
     pub(crate) uploads: Uploads,
     pub(crate) standing: watch::Receiver<Standing>,
+    /// Each connection ends with its next answer.
+    pub(crate) taking_leave: AtomicBool,
     pub(crate) stopping: AtomicBool,
     /// Somebody wants this node to hand its doctors over.
     pub(crate) drain: Notify,
@@ -58,6 +60,11 @@ impl AppState {
     /// The clinic's civil date.
     pub(crate) fn today(&self) -> NaiveDate {
         self.clinic.today(self.now())
+    }
+
+    /// Whether an answer is to be the last on its connection.
+    pub(crate) fn is_taking_leave(&self) -> bool {
+        self.taking_leave.load(Ordering::Acquire)
     }
 
     /// Whether new requests are turned away.

@@ -3,8 +3,7 @@
 
 use std::fmt;
 
-use aws_config::environment::{EnvironmentVariableCredentialsProvider, EnvironmentVariableRegionProvider};
-use aws_config::meta::region::ProvideRegion;
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
@@ -65,13 +64,16 @@ pub enum ConnectError {
 /// What every client of the service at `endpoint` is configured with.
 pub(crate) async fn sdk_config(endpoint: Endpoint) -> Result<SdkConfig, ConnectError> {
     match endpoint {
-        Endpoint::At(address) => at(address, credentials_of_the_environment().await?).await,
+        Endpoint::At(address) => at(address, credentials_of_the_environment().await?),
         Endpoint::With { address, keys } => {
-            at(address, SharedCredentialsProvider::new(made_up(keys.id, keys.secret))).await
+            at(address, SharedCredentialsProvider::new(made_up(keys.id, keys.secret)))
         }
         Endpoint::Aws => {
-            let config =
-                aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client()).load().await;
+            let mut config = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client());
+            if let Some(region) = region_of_the_environment() {
+                config = config.region(region);
+            }
+            let config = config.load().await;
             if config.region().is_none() { Err(ConnectError::NoRegion) } else { Ok(config) }
         }
     }
@@ -83,11 +85,11 @@ pub(crate) fn is_address(text: &str) -> bool {
     rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace))
 }
 
-async fn at(address: String, credentials: SharedCredentialsProvider) -> Result<SdkConfig, ConnectError> {
+fn at(address: String, credentials: SharedCredentialsProvider) -> Result<SdkConfig, ConnectError> {
     if !is_address(&address) {
         return Err(ConnectError::NotAnAddress(address));
     }
-    let region = EnvironmentVariableRegionProvider::new().region().await;
+    let region = region_of_the_environment();
     Ok(SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .http_client(http_client())
@@ -95,6 +97,12 @@ async fn at(address: String, credentials: SharedCredentialsProvider) -> Result<S
         .region(region.unwrap_or_else(|| Region::from_static(EMULATED_REGION)))
         .credentials_provider(credentials)
         .build())
+}
+
+/// As the SDK has it, except that an empty value counts as unset.
+fn region_of_the_environment() -> Option<Region> {
+    let values = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().filter_map(|name| std::env::var(name).ok());
+    values.map(|region| region.trim().to_owned()).find(|region| !region.is_empty()).map(Region::new)
 }
 
 async fn credentials_of_the_environment() -> Result<SharedCredentialsProvider, ConnectError> {

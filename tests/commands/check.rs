@@ -148,6 +148,34 @@ async fn the_exit_status_is_the_gravest_finding() {
     assert_eq!((grave, status), (vec![(1, 0), (1, 0)], 20));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_stops_reading_ends_it_without_a_word() {
+    let (_scratch, data) = folder();
+    let store = Opened::at(&data).await;
+    old_platform::fill(&store).await;
+    drop(store);
+    for arguments in [&["check", "--show"][..], &["check"], &["check", "--json"]] {
+        // As `head` leaves it.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = tool(&data, arguments).stdout(writer).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.as_str()), (Some(1), ""), "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_value_counts_as_unset() {
+    let (_scratch, data) = folder();
+    drop(Opened::at(&data).await);
+    let mut command = tool(&data, &["check"]);
+    for name in ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "DYNAMODB_ENDPOINT", "S3_ENDPOINT"] {
+        command.env(name, "");
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn where_there_is_no_store_none_is_made() {
     let (scratch, data) = folder();

@@ -1,6 +1,9 @@
 //! Tables and buckets as the old platform leaves them, with every trap that OLD_PLATFORM.md names.
 
-use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveSpecification};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    TimeToLiveSpecification,
+};
 use chrono::{Datelike, Days, NaiveDate};
 
 use crate::harness::date_in;
@@ -76,6 +79,7 @@ pub async fn fill(store: &Opened) {
     bookings(store).await;
     chats_and_payments(store).await;
     files(store).await;
+    auth_token(store, "u0@x.com").await;
 }
 
 /// An account as a sign-up leaves it, with these attributes instead, or taken away.
@@ -264,4 +268,28 @@ async fn files(store: &Opened) {
     ] {
         store.put_file("kokoro-doctor-documents", key, key.as_bytes(), &[]).await;
     }
+}
+
+/// What a person was sent to prove an address or to choose another password, in a table that the engine does not know.
+pub const AUTH_TOKEN: &str = "481516";
+
+/// Makes that table, with one token in it.
+pub async fn auth_token(store: &Opened, email: &str) {
+    let table = "AuthTokensTable";
+    let mut create = store.dynamo.client().create_table().table_name(table);
+    for (name, kind) in [("email", KeyType::Hash), ("purpose", KeyType::Range)] {
+        let key = KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
+        let text = ScalarAttributeType::S;
+        let attribute =
+            AttributeDefinition::builder().attribute_name(name).attribute_type(text).build().unwrap();
+        create = create.key_schema(key).attribute_definitions(attribute);
+    }
+    create.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+    let row = [
+        ("email", s(email)),
+        ("purpose", s("mobile_otp")),
+        ("token", s(AUTH_TOKEN)),
+        ("ttl", n(4_000_000_000_u64)),
+    ];
+    store.put(table, &row).await;
 }

@@ -242,3 +242,23 @@ async fn an_upload_under_way_is_left_out_whole() {
     let names: Vec<_> = files["files"].as_array().unwrap().iter().map(|file| &file["filename"]).collect();
     assert_eq!(names, ["a", "d"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_behind_is_said_on_either_side() {
+    let (scratch, data) = folder();
+    let store = Opened::at(&data).await;
+    old_platform::fill(&store).await;
+    drop(store);
+    let (to, there) = (scratch.path().join("export"), scratch.path().join("there"));
+    for said in
+        [done(&data, &["export", to.to_str().unwrap()]), done(&there, &["import", to.to_str().unwrap()])]
+    {
+        let line = said.lines().find(|line| line.starts_with("Not moved")).unwrap();
+        for name in ["secrets", "earlier versions of files", "AuthTokensTable"] {
+            assert!(line.contains(name), "{line}");
+        }
+    }
+    for entry in std::fs::read_dir(to.join("tables")).unwrap() {
+        assert!(!std::fs::read_to_string(entry.unwrap().path()).unwrap().contains(old_platform::AUTH_TOKEN));
+    }
+}

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::future::join;
@@ -14,10 +12,9 @@ use super::accounts::documents;
 use super::left::null;
 use super::{ADA, Trap, World, step};
 use crate::harness::*;
-use crate::old_platform::account;
+use crate::old_platform::{account, auth_token};
 use crate::stores::*;
 
-const TOKENS: &str = "AuthTokensTable";
 const LOCKER: &str = "kokoro-medilocker";
 
 pub fn traps() -> Vec<Trap> {
@@ -127,29 +124,10 @@ fn payments() -> Vec<Trap> {
 
 fn tokens() -> Vec<Trap> {
     vec![Trap {
-        place: TOKENS,
+        place: "AuthTokensTable",
         says: "`email`, `purpose`, `token`, `ttl`: not used by the engine yet",
         put: step(async |store: &Opened| {
-            let (kinds, texts) =
-                ([("email", KeyType::Hash), ("purpose", KeyType::Range)], ScalarAttributeType::S);
-            let mut create = store.dynamo.client().create_table().table_name(TOKENS);
-            for (name, kind) in kinds {
-                let key = KeySchemaElement::builder().attribute_name(name).key_type(kind).build().unwrap();
-                let attribute = AttributeDefinition::builder()
-                    .attribute_name(name)
-                    .attribute_type(texts.clone())
-                    .build()
-                    .unwrap();
-                create = create.key_schema(key).attribute_definitions(attribute);
-            }
-            create.billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
-            let row = [
-                ("email", s(ADA)),
-                ("purpose", s("password_reset")),
-                ("token", s("1")),
-                ("ttl", n(4_000_000_000_u64)),
-            ];
-            store.put(TOKENS, &row).await;
+            auth_token(store, ADA).await;
         }),
         counted: vec![],
         served: step(async |world: &World| {

@@ -9,6 +9,7 @@ use persistence::inspect::{Count, Finding, Inspection, Report, Severity, Tally};
 use serde_json::{Value, json};
 
 use super::progress::Progress;
+use super::say;
 use super::stores::{Purpose, Stores};
 use super::table::aligned;
 use crate::config::{CheckOptions, StoresConfig, limit};
@@ -30,9 +31,9 @@ pub(super) async fn run(config: &StoresConfig, options: &CheckOptions) -> anyhow
     let report = inspection.run(&mut progress).await?;
     drop(progress);
     if options.json {
-        println!("{:#}", as_json(&report));
+        say(format_args!("{:#}\n", as_json(&report)));
     } else {
-        print!("{}", as_text(&report));
+        say(as_text(&report));
     }
     Ok(match report.tally.gravest() {
         None => ExitCode::SUCCESS,

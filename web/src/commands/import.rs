@@ -7,8 +7,9 @@ use engine::{Clock, SystemClock};
 use persistence::Pace;
 use persistence::transfer::Import;
 
-use super::export::text_of;
+use super::export::{NOT_MOVED, text_of};
 use super::progress::Progress;
+use super::say;
 use super::stores::{Purpose, Stores};
 use crate::config::{ImportOptions, StoresConfig, limit};
 
@@ -27,7 +28,7 @@ pub(super) async fn run(config: &StoresConfig, options: &ImportOptions) -> anyho
     let mut progress = Progress::new(false);
     let summary = import.run(&options.folder, || SystemClock.now(), &mut progress).await?;
     drop(progress);
-    println!("Imported from {}, and read back:", options.folder.display());
-    print!("{}", text_of(&summary));
+    let folder = options.folder.display();
+    say(format_args!("Imported from {folder}, and read back:\n{}{NOT_MOVED}\n", text_of(&summary)));
     Ok(ExitCode::SUCCESS)
 }

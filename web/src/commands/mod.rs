@@ -1,6 +1,6 @@
 //! What the program can do beside serving, each in a file: what a person sees of it. The work is `persistence`'s.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "here the program talks to a person")]
+#![expect(clippy::print_stderr, reason = "here the program talks to a person")]
 
 mod check;
 mod export;
@@ -9,6 +9,8 @@ mod progress;
 mod stores;
 mod table;
 
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use crate::config::{Environment, StoresConfig, Tool};
@@ -41,4 +43,15 @@ pub fn run(tool: Tool, env: Environment) -> ExitCode {
         eprintln!("kokoro: {error:#}");
         FAILED.into()
     })
+}
+
+/// Writes to whoever reads. Where nobody does any more, as behind `head`, there is nothing left to do.
+fn say(text: impl Display) {
+    let mut output = std::io::stdout().lock();
+    if let Err(error) = write!(output, "{text}").and_then(|()| output.flush()) {
+        if error.kind() != ErrorKind::BrokenPipe {
+            eprintln!("kokoro: the report cannot be written: {error}");
+        }
+        std::process::exit(FAILED.into());
+    }
 }

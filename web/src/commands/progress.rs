@@ -6,6 +6,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use persistence::Watch;
 use persistence::inspect::{Finding, Look};
 
+use super::say;
+
 /// A bar on standard error, which is none where that is no terminal.
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -44,7 +46,7 @@ impl Look for Progress {
         if self.shows {
             // Keys may hold what moves a cursor.
             let key = key.to_string().escape_debug().to_string();
-            self.bar.suspend(|| println!("{}: {part}: {key}", finding.name()));
+            self.bar.suspend(|| say(format_args!("{}: {part}: {key}\n", finding.name())));
         }
     }
 }

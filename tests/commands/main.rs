@@ -12,11 +12,15 @@ mod ollama;
 #[path = "../api/razorpay.rs"]
 #[expect(dead_code, reason = "the tests of payments need the rest")]
 mod razorpay;
+mod recorder;
 mod stores;
+#[path = "../template/yaml.rs"]
+mod yaml;
 
 mod check;
 mod interrupted;
 mod moving;
 mod refused;
+mod rights;
 mod transfer;
 mod traps;

@@ -89,7 +89,7 @@ const REQUESTS: &[(&str, &str, To)] = &[
     ("tables.rs", "update_time_to_live", NotThere),
 ];
 
-/// What serves the operators' commands, which run with rights of their own.
+/// What serves the operators' commands, which run with rights of their own: `tests/commands/rights.rs`.
 const OPERATORS: [&str; 3] = ["inspect/", "scan.rs", "transfer/"];
 
 /// The right that a request takes (Service Authorization Reference, DynamoDB and S3). A transaction takes those of its

@@ -10,7 +10,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a question waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a call may take that waits for a whole answer, with time for the history.
-pub(crate) const CHAT_TIMEOUT: Duration = Duration::from_secs(150);
+pub const CHAT_TIMEOUT: Duration = Duration::from_secs(150);
 const _: () = assert!(CHAT_TIMEOUT.as_secs() > ANSWER_TIMEOUT.as_secs() + TURN_TIMEOUT.as_secs() + 20);
 
 /// Where the assistant's model is, and how much of it may be asked for.

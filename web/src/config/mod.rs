@@ -22,8 +22,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use engine::Clinic;
 
-pub use assistant::AssistantConfig;
-pub(crate) use assistant::CHAT_TIMEOUT;
+pub use assistant::{AssistantConfig, CHAT_TIMEOUT};
 pub use auth::{AuthConfig, PasswordConfig, PasswordScheme, ThrottleConfig};
 pub use cluster::{ClusterConfig, NodeAddress, NodeConfig};
 pub use cors::CorsConfig;

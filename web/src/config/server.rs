@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::limits::{ASK_DEADLINE, LEAVE_WITHIN};
 use ipnet::IpNet;
 
+use super::assistant::CHAT_TIMEOUT;
 use super::environment::Environment;
 use super::tls::TlsConfig;
 use super::{milliseconds, yes_or_no};
@@ -14,6 +15,11 @@ use super::{milliseconds, yes_or_no};
 /// How long an answer may take. It must leave a handler the time to ask the engine twice, which knows the outcome best.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 const _: () = assert!(ANSWER_TIMEOUT.as_millis() > 2 * ASK_DEADLINE.as_millis());
+
+/// A load balancer keeps a connection for as long as the longest answer may be silent, and it must be the first to close
+/// one: it sends no request into what it has closed itself.
+const KEEP_ALIVE: Duration = Duration::from_secs(170);
+const _: () = assert!(KEEP_ALIVE.as_secs() >= CHAT_TIMEOUT.as_secs() + 20);
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 // Something must be left of it for what is in flight.
@@ -74,7 +80,7 @@ impl Default for ServerConfig {
             share_port: false,
             backlog: 1024,
             connections_max: 10_000,
-            keep_alive: Duration::from_secs(75),
+            keep_alive: KEEP_ALIVE,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(20),
             answer_timeout: ANSWER_TIMEOUT,

@@ -75,7 +75,7 @@ impl Surroundings {
         Self {
             clock: Arc::new(SystemClock),
             chance: Arc::new(SystemChance),
-            placement: Placement::beside_askers(LANE_THREADS),
+            placement: Placement::threads((cores / 2).clamp(1, 2), LANE_THREADS),
             store: EngineStore::Configured,
         }
     }

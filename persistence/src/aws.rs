@@ -12,6 +12,8 @@ use aws_sdk_s3::config::SharedHttpClient;
 use aws_smithy_http_client::tls;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
+use crate::embedded::OwnProcess;
+
 /// What an emulator is told where the environment names no region.
 const EMULATED_REGION: &str = "us-east-1";
 
@@ -28,6 +30,8 @@ pub enum Endpoint {
         /// The keys that it was started with.
         keys: AccessKeys,
     },
+    /// In this process: the embedded DynamoDB, without a socket.
+    Own(OwnProcess),
     /// In AWS, as the SDK's own configuration says: region, credentials chain, `AWS_ENDPOINT_URL_*`.
     Aws,
 }
@@ -68,12 +72,18 @@ pub(crate) async fn sdk_config(endpoint: Endpoint) -> Result<SdkConfig, ConnectE
         Endpoint::With { address, keys } => {
             at(address, SharedCredentialsProvider::new(made_up(keys.id, keys.secret)))
         }
+        Endpoint::Own(own) => {
+            let credentials =
+                SharedCredentialsProvider::new(made_up("kokoro".to_owned(), "kokoro".to_owned()));
+            Ok(through(own.client(), OwnProcess::ADDRESS.to_owned(), credentials))
+        }
         Endpoint::Aws => {
             let mut config = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client());
             if let Some(region) = region_of_the_environment() {
                 config = config.region(region);
             }
-            let config = config.load().await;
+            // The SDK's futures are large.
+            let config = Box::pin(config.load()).await;
             if config.region().is_none() { Err(ConnectError::NoRegion) } else { Ok(config) }
         }
     }
@@ -89,14 +99,18 @@ fn at(address: String, credentials: SharedCredentialsProvider) -> Result<SdkConf
     if !is_address(&address) {
         return Err(ConnectError::NotAnAddress(address));
     }
+    Ok(through(http_client(), address, credentials))
+}
+
+fn through(client: SharedHttpClient, address: String, credentials: SharedCredentialsProvider) -> SdkConfig {
     let region = region_of_the_environment();
-    Ok(SdkConfig::builder()
+    SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
-        .http_client(http_client())
+        .http_client(client)
         .endpoint_url(address)
         .region(region.unwrap_or_else(|| Region::from_static(EMULATED_REGION)))
         .credentials_provider(credentials)
-        .build())
+        .build()
 }
 
 /// As the SDK has it, except that an empty value counts as unset.

@@ -13,7 +13,7 @@
 //! to a caller are the engine's and `web`'s business. It retries reads by itself, commits and claims never.
 //!
 //! Nothing here logs an address or an identifier: a row that cannot be read is reported by its table and what
-//! is wrong with it. Beware of others: at level TRACE the SDK and `dynoxide`, at DEBUG `s3s`, log whole requests.
+//! is wrong with it. Beware of others: at level TRACE the SDK, at DEBUG `s3s`, log whole requests.
 
 mod aws;
 mod data_folder;
@@ -39,7 +39,7 @@ pub use dynamo::{
     LISTED_DATES_MAX, NewAccount, PaymentRow, Payments, ProfileChange, ProfileText, Profiles, PublicDoctor,
     StoredPayment, Subscription, UserBookings,
 };
-pub use embedded::{EmbeddedDynamo, EmbeddedError, EmbeddedS3, Where};
+pub use embedded::{EmbeddedDynamo, EmbeddedError, EmbeddedS3, OwnProcess, Where};
 pub use s3::{
     BucketNames, BucketsError, DocumentError, DocumentKind, Documents, FileName, FilesError, InvalidFileName,
     Locker, NewFile, S3, StoredFile, UploadError,

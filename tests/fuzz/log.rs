@@ -27,7 +27,7 @@ impl io::Write for Writer {
 pub(crate) fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let filter = EnvFilter::new("info,web=trace,engine=trace,persistence=trace,s3s=off,dynoxide=error");
+        let filter = EnvFilter::new("info,web=trace,engine=trace,persistence=trace,s3s=off");
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Writer).with_ansi(false);
         tracing::subscriber::set_global_default(log.finish()).unwrap();
         let usual = std::panic::take_hook();

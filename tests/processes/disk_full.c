@@ -1,8 +1,10 @@
-/* Loaded before libc by the test of a full disk: while the file that KOKORO_DISK_FULL names exists, no file grows. What
- * lies within a file already is still written, as on a disk without a free block. */
+/* Loaded before libc by the test of a full disk: while the file that KOKORO_DISK_FULL names exists, no file gets a block
+ * more. What lies within blocks that a file has already is still written. A file may be set to a length beyond its blocks: that takes
+ * none, and writing there is refused. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -12,7 +14,7 @@ static int refused(int fd, off_t end) {
     const char *mark = getenv("KOKORO_DISK_FULL");
     struct stat file;
     if (mark == NULL || access(mark, F_OK) != 0) return 0;
-    if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) || end <= file.st_size) return 0;
+    if (fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) || end <= (off_t)file.st_blocks * 512) return 0;
     errno = ENOSPC;
     return 1;
 }
@@ -28,14 +30,6 @@ ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) { return pwrit
 ssize_t write(int fd, const void *bytes, size_t count) {
     static ssize_t (*real)(int, const void *, size_t);
     if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, "write");
-    off_t at = lseek(fd, 0, SEEK_CUR);
+    off_t at = lseek(fd, 0, fcntl(fd, F_GETFL) & O_APPEND ? SEEK_END : SEEK_CUR);
     return at >= 0 && refused(fd, at + (off_t)count) ? -1 : real(fd, bytes, count);
 }
-
-int ftruncate64(int fd, off64_t length) {
-    static int (*real)(int, off64_t);
-    if (real == NULL) *(void **)&real = dlsym(RTLD_NEXT, "ftruncate64");
-    return refused(fd, length) ? -1 : real(fd, length);
-}
-
-int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use engine::{Clock, SystemClock};
 use persistence::{DataFolder, DataFolderError, EmbeddedDynamo, Where};
 
 use crate::harness::{connect, connect_as, put, s};
@@ -39,9 +40,7 @@ async fn nobody_else_may_read_the_data() {
     let server = start(&folder);
     connect(&server.endpoint()).await.create_missing_tables().await.unwrap();
     assert_eq!(mode(&folder), 0o700);
-    for file in ["dynamodb.sqlite", "dynamodb.sqlite-wal", "dynamodb.sqlite-shm"] {
-        assert_eq!(mode(&folder.join(file)), 0o600, "{file}");
-    }
+    assert_eq!(mode(&folder.join("dynamodb")), 0o700);
 }
 
 #[tokio::test]
@@ -61,16 +60,29 @@ async fn what_was_stored_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn the_log_of_a_lost_database_is_set_aside() {
+async fn what_only_an_older_version_can_read_is_refused_with_a_way_out_and_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    for file in ["dynamodb.sqlite-wal", "dynamodb.sqlite-shm"] {
-        fs::write(folder.path().join(file), b"left behind").unwrap();
-    }
-    let server = start(folder.path());
-    connect(&server.endpoint()).await.create_missing_tables().await.unwrap();
-    for file in ["dynamodb.sqlite-wal.orphaned", "dynamodb.sqlite-shm.orphaned"] {
-        assert_eq!(fs::read(folder.path().join(file)).unwrap(), b"left behind", "{file}");
-    }
+    let old = folder.path().join("dynamodb.sqlite");
+    fs::write(&old, "SQLite format 3").unwrap();
+    assert!(EmbeddedDynamo::is_in(folder.path()), "a tool would say that there is nothing");
+    let told = EmbeddedDynamo::start(Where::File(DataFolder::lock(folder.path()).unwrap())).err().unwrap();
+    let told = told.to_string();
+    assert!(
+        ["dynamodb.sqlite", "kokoro export", "kokoro import"].iter().all(|word| told.contains(word)),
+        "{told}"
+    );
+    assert!(!folder.path().join("dynamodb").exists());
+    assert_eq!(fs::read(&old).unwrap(), b"SQLite format 3");
+}
+
+#[tokio::test]
+async fn what_an_older_version_has_left_beside_the_store_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    start(folder.path()).stop();
+    let old = folder.path().join("dynamodb.sqlite");
+    fs::write(&old, "SQLite format 3").unwrap();
+    start(folder.path()).stop();
+    assert_eq!(fs::read(&old).unwrap(), b"SQLite format 3");
 }
 
 #[tokio::test]
@@ -86,13 +98,14 @@ async fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_an_error_and_stays_as_it_is() {
+async fn a_folder_that_is_no_database_is_an_error_and_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("dynamodb.sqlite");
-    fs::write(&file, "not a database, but somebody's only copy of something").unwrap();
+    let trees = folder.path().join("dynamodb/keyspaces/1");
+    fs::create_dir_all(&trees).unwrap();
+    fs::write(trees.join("rows"), "somebody's only copy of something").unwrap();
     let outcome = EmbeddedDynamo::start(Where::File(DataFolder::lock(folder.path()).unwrap()));
     assert!(outcome.is_err());
-    assert_eq!(fs::read(&file).unwrap(), b"not a database, but somebody's only copy of something");
+    assert_eq!(fs::read(trees.join("rows")).unwrap(), b"somebody's only copy of something");
 }
 
 #[tokio::test]
@@ -101,8 +114,10 @@ async fn bookings_whose_time_has_passed_are_swept_and_no_others() {
     let dynamo = connect(&server.endpoint()).await;
     dynamo.create_missing_tables().await.unwrap();
     let table = &dynamo.tables().bookings;
-    let ttl = |seconds: &str| ("ttl", AttributeValue::N(seconds.to_owned()));
-    for (sort, seconds) in [("expired", "1"), ("later", "99999999999")] {
+    let ttl = |seconds: i64| ("ttl", AttributeValue::N(seconds.to_string()));
+    let now = SystemClock.now().timestamp();
+    // What was over more than five years ago is taken for another unit of time, as in DynamoDB.
+    for (sort, seconds) in [("expired", now - 60), ("later", now + 60), ("odd", 1)] {
         put(&dynamo, table, [("PK", s("p")), ("SK", s(sort)), ttl(seconds)]).await;
     }
     put(&dynamo, table, [("PK", s("p")), ("SK", s("for ever"))]).await;
@@ -110,7 +125,7 @@ async fn bookings_whose_time_has_passed_are_swept_and_no_others() {
     let left = dynamo.client().scan().table_name(table).send().await.unwrap().items.unwrap();
     let mut left: Vec<_> = left.iter().map(|item| item["SK"].as_s().unwrap().as_str()).collect();
     left.sort_unstable();
-    assert_eq!(left, ["for ever", "later"]);
+    assert_eq!(left, ["for ever", "later", "odd"]);
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ pub(crate) fn for_this_request<F: Future>(work: F) -> impl Future<Output = F::Ou
 
 /// Whose events never say more than this, whatever the filter: below it they quote whole requests, with all that is
 /// in them, or report as remarkable what is part of the plan.
-const QUIET: [&str; 13] = [
+const QUIET: [&str; 12] = [
     "actix_http=info",
     "actix_server=warn",
     "aws_config=warn",
@@ -95,7 +95,6 @@ const QUIET: [&str; 13] = [
     "aws_sdk_s3=warn",
     "aws_sigv4=warn",
     "aws_smithy_runtime=warn",
-    "dynoxide=error",
     "hyper_util=info",
     "reqwest=info",
     "rustls=info",

@@ -1,49 +1,44 @@
-//! The DynamoDB of the default run: `dynoxide` on loopback, over SQLite, on threads of its own.
+//! The DynamoDB of the default run: the crate `embedded` over a folder, on loopback for other processes, and without a socket for
+//! this one ([`OwnProcess`]).
 //!
-//! **Durable.** SQLite's write-ahead log with `synchronous` at its default, FULL: the log is flushed to the
-//! disk before a commit returns, and so before the server answers (`tests/store/durability.rs` watches the
-//! flushes). Every thousand pages SQLite copies the log into the database, within the commit that crosses
-//! that mark.
+//! **Durable.** No answer before what it rests on is flushed to the disk (`tests/store/durability.rs` watches the flushes);
+//! all that came meanwhile is flushed together.
 //!
-//! **Not guarded.** The server checks that requests are signed but not by whom, and lets any web page read
-//! its answers (`Access-Control-Allow-Origin: *`). What keeps others out is that they don't know where it is:
-//! it listens on a random address of `127.0.0.0/8` where the system has them all, which no web page can
-//! guess. A program on the same machine can look it up; whoever shares the machine with strangers should use
-//! another DynamoDB. Where it is given an address, so that other nodes find it, strangers must not reach that.
-//!
-//! **Remembers every token.** The server keeps each request token for ten minutes, with a size for each action, and
-//! looks through all of them at each transaction: about 40 ns and a few kilobytes for each. At a hundred transactions a
-//! second that ends at 2.4 ms a transaction and some hundred megabytes; a clinic's load never notices.
+//! **Not guarded.** The server checks that requests are signed but not by whom. What keeps others out is that they don't know
+//! where it is: it listens on a random address of `127.0.0.0/8` where the system has them all, which no web page can guess, nor
+//! read the answer. A program on the same machine can look it up; whoever shares the machine with strangers should use another
+//! DynamoDB. Where it is given an address, so that other nodes find it, strangers must not reach that.
 
+use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use dynoxide::Database;
+use embedded::{Database, OpenError, Refusal};
 use engine::chance::{Chance, SystemChance};
+use engine::{Clock, SystemClock};
+use hyper::service::service_fn;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use super::{EmbeddedError, Where, stopped};
+use super::own_process::OwnProcess;
+use super::{EmbeddedError, Where, dynamo_http, http, stopped};
 use crate::data_folder::{Announced, DataFolder};
 
 /// The database, in the data folder.
-const DATABASE_FILE: &str = "dynamodb.sqlite";
-/// What SQLite keeps beside it.
-const COMPANIONS: [&str; 2] = ["dynamodb.sqlite-wal", "dynamodb.sqlite-shm"];
-/// What a companion of a lost database is renamed to.
-const ORPHANED: &str = "orphaned";
-/// Threads that parse and answer, each with an event loop and connections of its own: the server blocks its thread
-/// while the disk is busy, and a runtime of several threads may then leave new requests unread. The database itself
-/// serves one request at a time.
-const SERVER_THREADS: usize = 4;
-/// How often items whose time has come are deleted.
+const FOLDER: &str = "dynamodb";
+/// The database of versions before this one.
+const OLD_FILE: &str = "dynamodb.sqlite";
+/// Threads that parse and answer, each with an event loop and connections of its own.
+const SERVER_THREADS: usize = 2;
+/// How often items whose time has come are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// How long running requests may take once the server is to stop.
-const DRAIN: Duration = Duration::from_secs(5);
+/// Rows that are looked at each time, which takes a twentieth of a second of one processor: a million in twenty minutes.
+const SWEEP_ROWS: usize = 50_000;
 
 /// A running server. Dropping it stops it.
 pub struct EmbeddedDynamo {
@@ -60,7 +55,7 @@ impl EmbeddedDynamo {
     /// What its address is called in the data folder.
     pub const NAME: &str = "dynamodb";
 
-    /// Opens the database and serves it. Blocks while the file is opened, and recovered after a crash.
+    /// Opens the database and serves it. Blocks while the folder is opened, and recovered after a crash.
     pub fn start(place: Where) -> Result<Self, EmbeddedError> {
         Self::start_at(place, None)
     }
@@ -76,15 +71,17 @@ impl EmbeddedDynamo {
         Self::serve(place, None)
     }
 
-    /// Whether there is a database in the folder.
+    /// Whether there is a database in the folder, of this version or of one before.
     pub fn is_in(folder: &Path) -> bool {
-        folder.join(DATABASE_FILE).is_file()
+        Database::is_in(&folder.join(FOLDER)) || is_old(folder)
     }
 
     fn serve(place: Where, address: Option<SocketAddr>) -> Result<Self, EmbeddedError> {
+        let clock: embedded::Clock =
+            Arc::new(|| u64::try_from(SystemClock.now().timestamp_millis()).unwrap_or_default());
         let (database, folder) = match place {
-            Where::Memory => (Database::memory().map_err(database_error)?, None),
-            Where::File(folder) => (open(folder.path())?, Some(folder)),
+            Where::Memory => (Database::memory(clock), None),
+            Where::File(folder) => (open(folder.path(), clock)?, Some(folder)),
         };
         let listener = address.map_or_else(listen, TcpListener::bind)?;
         listener.set_nonblocking(true)?;
@@ -95,7 +92,13 @@ impl EmbeddedDynamo {
         for number in 0..SERVER_THREADS {
             let listener = listener.try_clone()?;
             let (database, stopping) = (server.database.clone(), stopping.clone());
-            server.spawn(format!("dynamo-{number}"), move || serve(listener, database, stopping))?;
+            let service = service_fn(move |request| {
+                let database = database.clone();
+                async move { Ok::<_, Infallible>(dynamo_http::answer(&database, request).await) }
+            });
+            server.spawn(format!("dynamo-{number}"), move || {
+                http::serve("embedded DynamoDB", listener, service, stopping)
+            })?;
         }
         if let Some(folder) = &server.folder {
             server.announced = Some(folder.announce(Self::NAME, &server.endpoint())?);
@@ -119,19 +122,23 @@ impl EmbeddedDynamo {
         Ok(())
     }
 
-    /// The address to give to [`crate::Endpoint::At`].
+    /// The address to give to [`crate::Endpoint::At`], also in another process.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Deletes items whose time to live has passed and says how many; the server does so every minute by
-    /// itself. Blocks; requests get their turn in between.
-    pub fn sweep(&self) -> Result<usize, EmbeddedError> {
-        self.database.sweep_ttl().map_err(database_error)
+    /// The way for this process, for [`crate::Endpoint::Own`].
+    pub fn own_process(&self) -> OwnProcess {
+        OwnProcess::new(self.database.clone())
     }
 
-    /// Stops accepting, lets running requests finish for a few seconds, and closes the file. Blocks
-    /// meanwhile.
+    /// Deletes all items whose time to live has passed and says how many; the server does so by and by. Blocks; requests get
+    /// their turn in between.
+    pub fn sweep(&self) -> Result<usize, EmbeddedError> {
+        futures::executor::block_on(self.database.sweep(usize::MAX)).map_err(broken)
+    }
+
+    /// Stops accepting, lets running requests finish for a few seconds, and closes the folder. Blocks meanwhile.
     pub fn stop(self) {
         drop(self);
     }
@@ -146,29 +153,11 @@ impl Drop for EmbeddedDynamo {
                 tracing::error!("a thread of the embedded DynamoDB died");
             }
         }
+        self.database.close();
     }
 }
 
-/// Serves until told to stop, and then for [`DRAIN`] at most.
-async fn serve(listener: TcpListener, database: Database, stopping: watch::Receiver<bool>) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "the embedded DynamoDB cannot listen"),
-    };
-    let server = dynoxide::server::serve_with_shutdown(listener, database, stopped(stopping.clone()));
-    let drained = async {
-        stopped(stopping).await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        outcome = server => if let Err(error) = outcome {
-            tracing::error!(error, "the embedded DynamoDB stopped serving");
-        },
-        () = drained => tracing::warn!("the embedded DynamoDB stopped before every request was done"),
-    }
-}
-
-/// Deletes what has expired, now and every minute, until told to stop. Blocks its thread meanwhile.
+/// Deletes what has expired, now and every minute, until told to stop.
 async fn sweep_regularly(database: Database, stopping: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -179,42 +168,32 @@ async fn sweep_regularly(database: Database, stopping: watch::Receiver<bool>) {
             () = &mut stopped => return,
             _ = ticks.tick() => {}
         }
-        match database.sweep_ttl() {
+        let swept = tokio::select! {
+            () = &mut stopped => return,
+            swept = database.sweep(SWEEP_ROWS) => swept,
+        };
+        match swept {
             Ok(0) => {}
             Ok(items) => tracing::info!(items, "expired items deleted"),
-            Err(error) => tracing::warn!(%error, "expired items could not be deleted"),
+            Err(_) => tracing::warn!("expired items could not be deleted"),
         }
     }
 }
 
-/// Opens the database file, made readable by its owner alone; SQLite gives its companions the same rights.
-fn open(folder: &Path) -> Result<Database, EmbeddedError> {
-    let file = folder.join(DATABASE_FILE);
-    if !file.exists() {
-        set_orphans_aside(folder)?;
-        let mut options = fs::File::options();
-        options.create(true).truncate(false).write(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&file)?.sync_all()?;
-        fs::File::open(folder)?.sync_all()?;
+fn open(folder: &Path, clock: embedded::Clock) -> Result<Database, EmbeddedError> {
+    if is_old(folder) {
+        return Err(EmbeddedError::Old { file: folder.join(OLD_FILE) });
     }
-    let path = file.to_str().ok_or_else(|| {
-        EmbeddedError::Database("the path of the data folder is not valid UTF-8".to_owned())
-    })?;
-    Database::new(path).map_err(database_error)
+    Database::open(&folder.join(FOLDER), clock).map_err(|error| match error {
+        OpenError::System(error) => EmbeddedError::System(error),
+        damaged @ OpenError::Damaged(_) => EmbeddedError::Database(damaged.to_string()),
+    })
 }
 
-/// The log of a database that is gone belongs to nothing, and makes a fresh one ten times slower.
-fn set_orphans_aside(folder: &Path) -> io::Result<()> {
-    for name in COMPANIONS {
-        let companion = folder.join(name);
-        if companion.exists() {
-            tracing::warn!(file = name, "set aside: it belongs to a database that is gone");
-            fs::rename(&companion, companion.with_added_extension(ORPHANED))?;
-        }
-    }
-    Ok(())
+/// Whether only a version before this one has stored something there. Whoever has taken that over may keep the file.
+fn is_old(folder: &Path) -> bool {
+    let has_file = fs::metadata(folder.join(OLD_FILE)).is_ok_and(|file| file.len() > 0);
+    has_file && !Database::is_in(&folder.join(FOLDER))
 }
 
 /// A random loopback address where the system has the whole of `127.0.0.0/8`, else the usual one.
@@ -225,6 +204,7 @@ fn listen() -> io::Result<TcpListener> {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn database_error(error: dynoxide::DynoxideError) -> EmbeddedError {
-    EmbeddedError::Database(error.to_string())
+fn broken(refusal: Refusal) -> EmbeddedError {
+    let body = refusal.body();
+    EmbeddedError::Database(body["message"].as_str().unwrap_or_default().to_owned())
 }

@@ -2,15 +2,20 @@
 //! own. To the rest of the program they differ from AWS only in their [`crate::Endpoint`].
 
 mod dynamo;
+mod dynamo_http;
+mod http;
 mod objects;
+mod own_process;
 mod s3;
 mod s3_calls;
 
 use std::io;
+use std::path::PathBuf;
 
 use tokio::sync::watch;
 
 pub use dynamo::EmbeddedDynamo;
+pub use own_process::OwnProcess;
 pub use s3::EmbeddedS3;
 
 use crate::data_folder::{DataFolder, SecretError};
@@ -31,8 +36,18 @@ pub enum EmbeddedError {
     #[error("the embedded store cannot start")]
     System(#[from] io::Error),
     /// The database cannot be opened, or not be swept.
-    #[error("the embedded DynamoDB's file cannot be used: {0}")]
+    #[error("the embedded DynamoDB cannot be used: {0}")]
     Database(String),
+    /// Only a version before this one can read it.
+    #[error(
+        "{} was written by a version before this one, which cannot read it: export with that version (`kokoro export`), and import \
+         with this one (`kokoro import`) into another data folder",
+        file.display()
+    )]
+    Old {
+        /// What was found.
+        file: PathBuf,
+    },
     /// The secret that S3's requests are signed with cannot be had.
     #[error(transparent)]
     Secret(#[from] SecretError),

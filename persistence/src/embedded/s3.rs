@@ -9,19 +9,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};
-use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::service::S3ServiceBuilder;
 use socket2::SockRef;
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::objects::Objects;
 use super::s3_calls::Calls;
-use super::{EmbeddedError, Where, stopped};
+use super::{EmbeddedError, Where, http};
 use crate::aws::{AccessKeys, Endpoint};
 use crate::data_folder::{Announced, DataFolder, fresh_secret, make_private};
 
@@ -31,20 +28,12 @@ const FOLDER: &str = "s3";
 const SECRET: &str = "s3-secret";
 /// The name that goes with the secret.
 const KEY_ID: &str = "kokoro";
-/// Connections served at once; more wait.
-const CONNECTIONS_MAX: usize = 256;
-/// How long a connection may take to send a request's head, and may idle between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may leave what was sent to it unread before it is cut off.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest body, in bytes, that is taken into memory whole.
 const BODY_IN_MEMORY_MAX: usize = 16 * 1024;
 /// Threads that read, write and flush files.
 const FILE_THREADS: usize = 16;
-/// How long running requests may take once the server is to stop.
-const DRAIN: Duration = Duration::from_secs(5);
-/// The pause after a connection could not be accepted, for want of file descriptors most likely.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A running server. Dropping it stops it.
 pub struct EmbeddedS3 {
@@ -99,7 +88,7 @@ impl EmbeddedS3 {
             .build()?;
         let thread = std::thread::Builder::new()
             .name("s3".to_owned())
-            .spawn(move || runtime.block_on(serve(listener, service, stopping)))?;
+            .spawn(move || runtime.block_on(http::serve("embedded S3", listener, service, stopping)))?;
         // From here on a failure drops the server, which stops its thread.
         let mut server = Self { address, keys, stop, thread: Some(thread), announced: None, kept };
         if let Kept::Folder(folder) = &server.kept {
@@ -153,47 +142,4 @@ fn bounds() -> S3Config {
     config.form_max_parts = 1;
     config.post_object_max_file_size = 0;
     config
-}
-
-/// Serves until told to stop, and then for [`DRAIN`] at most.
-async fn serve(listener: TcpListener, service: S3Service, stopping: watch::Receiver<bool>) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "the embedded S3 cannot listen"),
-    };
-    // One request at a time on a connection: the number of connections bounds the work.
-    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let connections = GracefulShutdown::new();
-    let stopped = stopped(stopping);
-    tokio::pin!(stopped);
-    loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (listener.accept().await, place)
-        };
-        let (stream, place) = tokio::select! {
-            () = &mut stopped => break,
-            (accepted, place) = accepted => match accepted {
-                Ok((stream, _)) => (stream, place),
-                Err(error) => {
-                    tracing::warn!(%error, "the embedded S3 could not accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
-        let connection = connections.watch(connection);
-        tokio::spawn(async move {
-            // Whatever ends a connection early is its client's business.
-            let _ = connection.await;
-            drop(place);
-        });
-    }
-    drop(listener);
-    if tokio::time::timeout(DRAIN, connections.shutdown()).await.is_err() {
-        tracing::warn!("the embedded S3 stopped before every request was done");
-    }
 }

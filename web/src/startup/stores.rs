@@ -87,7 +87,7 @@ fn dynamo_server(
 ) -> anyhow::Result<(Option<EmbeddedDynamo>, Endpoint)> {
     let Some(embedded) = embedded else { return Ok((None, named_endpoint(&config.place))) };
     let server = EmbeddedDynamo::start_at(embedded, config.embedded_listen)?;
-    let endpoint = Endpoint::At(server.endpoint());
+    let endpoint = Endpoint::Own(server.own_process());
     Ok((Some(server), endpoint))
 }
 

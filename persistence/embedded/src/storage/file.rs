@@ -1,0 +1,287 @@
+//! Rows in a folder, in the LSM tree of `fjall`: a journal that is flushed to the disk with each write, a table in memory
+//! for what the journal holds, and sorted files that one thread writes and merges.
+//!
+//! **Durable.** `fjall` appends a write to its journal, flushes that, and only then shows the rows. So what is read is on the
+//! disk. Its files are as long as they need to be; a journal is set to 64 MB at once, but only what is written takes space.
+//!
+//! **When the disk fails**, `fjall` refuses every further write, since it does not know what is on the disk. Then the folder is
+//! closed; what the failed write has left in the journal is cut off, and the folder is opened again.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot, config::PinningPolicy,
+};
+
+use super::{Failed, Found, Rows, Slice, Storage, View, journal};
+
+/// What `fjall` writes last into a new folder.
+const MARKER: &str = "version";
+/// The only journal of a folder that is being made.
+const FIRST_JOURNAL: &str = "0.jnl";
+/// Where `fjall` keeps its sorted files.
+const TREES: &str = "keyspaces";
+/// The one tree: rows of all tables.
+const ROWS: &str = "rows";
+/// Blocks of files that are kept in memory.
+const CACHE_BYTES: u64 = 12 * 1024 * 1024;
+/// Rows in memory before they become a file. One such table fills while another is written, so twice this much, and rarely more.
+const MEMTABLE_BYTES: u64 = 12 * 1024 * 1024;
+/// Journals are given up when what they hold is in files; `fjall` starts another at 64 MB.
+const JOURNALS_BYTES: u64 = 64 * 1024 * 1024;
+/// Files that are kept open.
+const OPEN_FILES: usize = 64;
+
+/// Why a folder cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file system refuses.
+    #[error("the folder of the embedded DynamoDB cannot be used")]
+    System(#[from] io::Error),
+    /// What is in it is not what was written.
+    #[error("the files of the embedded DynamoDB are damaged: {0}")]
+    Damaged(String),
+}
+
+/// Rows in a folder.
+pub(crate) struct File {
+    folder: PathBuf,
+    /// `None` after a failure, until it is recovered.
+    open: RwLock<Option<Open>>,
+    /// The number of the write that failed, which must not come back.
+    failed: Mutex<Option<u64>>,
+    /// Makes the next write fail when it is in the journal already.
+    #[cfg(test)]
+    pub(super) fail_next: std::sync::atomic::AtomicBool,
+}
+
+struct Open {
+    database: Database,
+    rows: Keyspace,
+}
+
+impl File {
+    /// Whether there is something of ours.
+    pub(crate) fn is_in(folder: &Path) -> bool {
+        folder.join(MARKER).is_file()
+    }
+
+    /// Opens the folder, or makes it, readable by its owner alone.
+    pub(crate) fn open(folder: &Path) -> Result<Self, OpenError> {
+        make(folder)?;
+        forget_unfinished(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            open: RwLock::new(Some(open(folder)?)),
+            failed: Mutex::new(None),
+            #[cfg(test)]
+            fail_next: false.into(),
+        })
+    }
+
+    fn append(&self, rows: &Rows) -> Result<(), Broken> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(Open { database, rows: tree }) = &*open else { return Err(Broken::Untouched) };
+        let number = database.seqno();
+        let mut batch = database.batch().durability(Some(PersistMode::SyncData));
+        // In order, so that neighbours are looked for in the same places.
+        let mut rows: Vec<_> = rows.iter().collect();
+        rows.sort_unstable_by_key(|(key, _)| *key);
+        for (key, value) in rows {
+            match value {
+                Some(value) => batch.insert(tree, key.clone(), value.clone()),
+                None => batch.remove(tree, key.clone()),
+            }
+        }
+        // Where `fjall` panics it has broken its own rules, and is as good as failed.
+        match catch_unwind(AssertUnwindSafe(|| batch.commit())) {
+            Ok(Ok(())) => {
+                #[cfg(test)]
+                if self.fail_next.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                    return Err(Broken::At(number));
+                }
+                Ok(())
+            }
+            Ok(Err(fjall::Error::Poisoned)) => Err(Broken::Untouched),
+            Ok(Err(error)) => {
+                tracing::error!(problem = %told(&error), "the embedded DynamoDB cannot write");
+                Err(Broken::At(number))
+            }
+            Err(_) => Err(Broken::At(number)),
+        }
+    }
+}
+
+/// How a write failed.
+enum Broken {
+    /// The storage had failed before; nothing of the write is anywhere.
+    Untouched,
+    /// Something of it may be in the journal.
+    At(u64),
+}
+
+impl Storage for File {
+    fn get(&self, key: &[u8]) -> Result<Option<Slice>, Failed> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let open = open.as_ref().ok_or(Failed)?;
+        open.rows.get(key).map_err(|error| unreadable(&error))
+    }
+
+    fn view(&self, look: &mut dyn FnMut(&dyn View) -> Result<(), Failed>) -> Result<(), Failed> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let Open { database, rows } = open.as_ref().ok_or(Failed)?;
+        look(&Moment { snapshot: database.snapshot(), rows })
+    }
+
+    fn write(&self, rows: &Rows) -> Result<(), Failed> {
+        let mut outcome = self.append(rows);
+        if matches!(outcome, Err(Broken::Untouched)) && self.recover().is_ok() {
+            outcome = self.append(rows);
+        }
+        let Err(broken) = outcome else { return Ok(()) };
+        if let Broken::At(number) = broken {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(number);
+        }
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+        Err(Failed)
+    }
+
+    fn recover(&self) -> Result<(), Failed> {
+        let mut current = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        // `fjall` holds a lock, which goes first.
+        *current = None;
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let reopened = match *failed {
+            Some(number) => journal::cut_from(&self.folder, number).map_err(OpenError::from),
+            None => Ok(()),
+        };
+        match reopened.and_then(|()| open(&self.folder)) {
+            Ok(open) => {
+                *failed = None;
+                *current = Some(open);
+                tracing::warn!("the embedded DynamoDB was opened again after a failure");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "the embedded DynamoDB cannot be opened again");
+                Err(Failed)
+            }
+        }
+    }
+
+    fn close(&self) {
+        *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// The rows as they were at one moment.
+struct Moment<'o> {
+    snapshot: Snapshot,
+    rows: &'o Keyspace,
+}
+
+impl View for Moment<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Slice>, Failed> {
+        self.snapshot.get(self.rows, key).map_err(|error| unreadable(&error))
+    }
+
+    fn range<'v>(&'v self, keys: Range<Vec<u8>>, backwards: bool) -> Found<'v> {
+        if keys.is_empty() {
+            return Box::new(std::iter::empty());
+        }
+        let found = self.snapshot.range(self.rows, keys);
+        let row = |guard: fjall::Guard| guard.into_inner().map_err(|error| unreadable(&error));
+        if backwards { Box::new(found.rev().map(row)) } else { Box::new(found.map(row)) }
+    }
+}
+
+/// Makes the folder where it is missing.
+fn make(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    match folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Whoever was interrupted while making the folder had stored nothing, and `fjall` does not go on from there.
+fn forget_unfinished(folder: &Path) -> Result<(), OpenError> {
+    let marker = folder.join(MARKER);
+    if fs::metadata(&marker).is_ok_and(|marker| marker.len() > 0) {
+        return Ok(());
+    }
+    let trees = folder.join(TREES);
+    let has_trees = trees.is_dir() && fs::read_dir(&trees)?.next().is_some();
+    let journals = journal::all(folder)?;
+    if has_trees || journals.iter().any(|journal| !journal.ends_with(FIRST_JOURNAL)) {
+        return Err(OpenError::Damaged(format!("{MARKER} is missing")));
+    }
+    for path in journals.into_iter().chain([marker]) {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn open(folder: &Path) -> Result<Open, OpenError> {
+    match try_open(folder) {
+        Err(fjall::Error::JournalRecovery(_)) => {
+            // A power cut may leave any part of the last write, which nobody was told of.
+            journal::cut_torn(folder)?;
+            try_open(folder).map_err(damaged)
+        }
+        other => other.map_err(damaged),
+    }
+}
+
+fn try_open(folder: &Path) -> fjall::Result<Open> {
+    let opened = catch_unwind(|| {
+        let database = Database::builder(folder)
+            .cache_size(CACHE_BYTES)
+            .max_cached_files(Some(OPEN_FILES))
+            .max_journaling_size(JOURNALS_BYTES)
+            .worker_threads(1)
+            .open()?;
+        let rows = database.keyspace(ROWS, || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(MEMTABLE_BYTES)
+                // What is pinned is in no cache, and so in no bound.
+                .index_block_pinning_policy(PinningPolicy::all(false))
+        })?;
+        Ok(Open { database, rows })
+    });
+    opened.unwrap_or(Err(fjall::Error::Unrecoverable))
+}
+
+fn damaged(error: fjall::Error) -> OpenError {
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => {
+            OpenError::System(error)
+        }
+        other => OpenError::Damaged(told(&other)),
+    }
+}
+
+fn unreadable(error: &fjall::Error) -> Failed {
+    tracing::error!(problem = %told(error), "the embedded DynamoDB cannot read");
+    Failed
+}
+
+/// What it is, without what it is about.
+fn told(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(error) => error.to_string(),
+        other => format!("{other:?}").chars().take(200).collect(),
+    }
+}

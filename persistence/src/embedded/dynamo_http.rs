@@ -1,0 +1,93 @@
+//! The embedded DynamoDB's requests as HTTP has them: whichever way they come, over a socket or from this process, they have the
+//! same heads and bodies.
+
+use bytes::Bytes;
+use embedded::{Answer, Database, Refusal};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::json;
+
+/// Bytes of a body.
+const BODY_MAX: usize = 16 * 1024 * 1024;
+/// What the name of every call comes after.
+const TARGET: &str = "DynamoDB_20120810.";
+/// The header that names the call.
+pub(super) const TARGET_HEADER: &str = "x-amz-target";
+/// The header that a signature needs beside its own.
+pub(super) const DATE_HEADER: &str = "x-amz-date";
+/// What requests and answers are.
+pub(super) const JSON: &str = "application/x-amz-json-1.0";
+
+/// Answers a request that came over a socket.
+pub(super) async fn answer(database: &Database, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    if head.method == Method::GET && head.uri.path() == "/" {
+        return Response::new(Full::new(Bytes::from_static(b"healthy: embedded DynamoDB\n")));
+    }
+    if head.method != Method::POST || head.uri.path() != "/" {
+        return rendered(StatusCode::NOT_FOUND, refused("UnknownOperationException", "").body);
+    }
+    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let named = Head {
+        target: text(TARGET_HEADER),
+        authorization: text("authorization"),
+        has_date: text(DATE_HEADER).or(text("date")).is_some(),
+    };
+    let operation = match named.operation() {
+        Ok(operation) => operation,
+        Err(refusal) => return rendered(StatusCode::BAD_REQUEST, refusal.body),
+    };
+    let body = match Limited::new(body, BODY_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let refusal = refused("RequestEntityTooLargeException", "the request is too long");
+            return rendered(StatusCode::PAYLOAD_TOO_LARGE, refusal.body);
+        }
+        Err(_) => return rendered(StatusCode::BAD_REQUEST, refused("SerializationException", "").body),
+    };
+    let Answer { status, body } = database.call(operation, body).await;
+    rendered(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body)
+}
+
+/// What matters of a request's head.
+pub(super) struct Head<'h> {
+    pub(super) target: Option<&'h str>,
+    pub(super) authorization: Option<&'h str>,
+    pub(super) has_date: bool,
+}
+
+impl<'h> Head<'h> {
+    /// The call that a signed request names. Whose signature it is nobody asks.
+    pub(super) fn operation(&self) -> Result<&'h str, Answer> {
+        let operation = self.target.and_then(|target| target.strip_prefix(TARGET));
+        let operation = operation.ok_or_else(|| Answer::from(&Refusal::UnknownOperation))?;
+        let Some(signature) = self.authorization.filter(|signature| signature.starts_with("AWS4-")) else {
+            return Err(refused(
+                "MissingAuthenticationTokenException",
+                "Request is missing Authentication Token",
+            ));
+        };
+        let parts = ["Credential=", "Signature=", "SignedHeaders="];
+        if parts.iter().any(|part| !signature.contains(part)) || !self.has_date {
+            return Err(refused(
+                "IncompleteSignatureException",
+                "Authorization header requires 'Credential', 'Signature' and 'SignedHeaders', and a date",
+            ));
+        }
+        Ok(operation)
+    }
+}
+
+fn refused(name: &str, text: &str) -> Answer {
+    let body = json!({"__type": format!("com.amazon.coral.service#{name}"), "message": text});
+    Answer { status: 400, body: body.to_string().into() }
+}
+
+fn rendered(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response
+}

@@ -1,30 +1,24 @@
-//! A server that speaks as DynamoDB does, to measure what one node can do by itself: it keeps items in memory, checks the
-//! conditions that the product sends, answers after a set delay, and can throttle and conflict at set rates. It stores
-//! nothing, and signatures are not looked at. What it does not know it refuses (`ValidationException`).
+//! A server that speaks as DynamoDB does, to measure what one node can do by itself: the embedded database in memory, which answers
+//! after a set delay, and can throttle and conflict at set rates. It stores nothing, and signatures are not looked at.
 //!
 //! `dynamo-shaped --delay-ms 5`, and then `DYNAMODB_ENDPOINT=` the address that its first line names.
 
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
-mod calls;
-mod error;
-mod expression;
-mod store;
-mod table;
-mod value;
-
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes, Data, PayloadConfig};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use anyhow::{Context, ensure};
 use clap::Parser;
+use embedded::{Answer, Database, Reason, Refusal};
+use engine::{Clock, SystemClock};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-
-use error::Refusal;
-use store::Store;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// The largest request, in bytes: DynamoDB's transactions have four megabytes, and JSON makes more of them.
 const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -53,24 +47,28 @@ struct Options {
 }
 
 struct Server {
-    inside: Mutex<Inside>,
+    database: Database,
+    chance: Mutex<SmallRng>,
     delay: Duration,
     throttle: f64,
     conflict: f64,
 }
 
-struct Inside {
-    store: Store,
-    chance: SmallRng,
+/// How many actions a transaction has.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Actions {
+    transact_items: Vec<IgnoredAny>,
 }
 
 fn main() -> anyhow::Result<()> {
     let Options { listen, delay_ms, throttle, conflict, seed } = Options::parse();
     let is_share = |share: &f64| (0.0..=1.0).contains(share);
     ensure!(is_share(&throttle) && is_share(&conflict), "a share is from 0 to 1");
-    let inside = Inside { store: Store::default(), chance: SmallRng::seed_from_u64(seed) };
+    let clock = Arc::new(|| u64::try_from(SystemClock.now().timestamp_millis()).unwrap_or_default());
     let server = Data::new(Server {
-        inside: Mutex::new(inside),
+        database: Database::memory(clock),
+        chance: Mutex::new(SmallRng::seed_from_u64(seed)),
         delay: Duration::from_millis(delay_ms),
         throttle,
         conflict,
@@ -92,33 +90,34 @@ fn main() -> anyhow::Result<()> {
 
 async fn answer(server: Data<Server>, request: HttpRequest, body: Bytes) -> HttpResponse {
     let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
-    let outcome = match target.and_then(|target| target.strip_prefix(TARGET)) {
-        Some(operation) => server.act(operation, &body),
-        None => Err(Refusal::invalid("no operation is named")),
+    let answer = match target.and_then(|target| target.strip_prefix(TARGET)) {
+        Some(operation) => match server.obstacle(operation, &body) {
+            Some(refusal) => Answer::from(&refusal),
+            None => server.database.call(operation, body).await,
+        },
+        None => Answer::from(&Refusal::UnknownOperation),
     };
     if !server.delay.is_zero() {
         tokio::time::sleep(server.delay).await;
     }
-    match outcome {
-        Ok(answer) => HttpResponse::Ok().content_type(CONTENT_TYPE).body(answer.to_string()),
-        Err(refusal) => {
-            HttpResponse::BadRequest().content_type(CONTENT_TYPE).body(refusal.body().to_string())
-        }
-    }
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    HttpResponse::build(status).content_type(CONTENT_TYPE).body(answer.body)
 }
 
 impl Server {
-    fn act(&self, operation: &str, body: &[u8]) -> Result<serde_json::Value, Refusal> {
-        // Whoever panicked did so before or after a change, not within one.
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let Inside { store, chance } = &mut *inside;
+    /// What is drawn to be in a request's way.
+    fn obstacle(&self, operation: &str, body: &[u8]) -> Option<Refusal> {
+        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
         // Tables are made and looked at without fail.
         if !operation.contains("Table") && chance.random_bool(self.throttle) {
-            return Err(Refusal::Throttled);
+            return Some(Refusal::Throttled);
         }
-        let conflict = |actions: usize| {
-            (actions > 0 && chance.random_bool(self.conflict)).then(|| chance.random_range(0..actions))
-        };
-        calls::answer(store, operation, body, conflict)
+        if operation != "TransactWriteItems" || !chance.random_bool(self.conflict) {
+            return None;
+        }
+        let actions = serde_json::from_slice::<Actions>(body).ok()?.transact_items.len();
+        let mut reasons = vec![Reason::None; actions];
+        *reasons.get_mut(chance.random_range(0..actions.max(1)))? = Reason::Conflict;
+        Some(Refusal::Cancelled(reasons))
     }
 }

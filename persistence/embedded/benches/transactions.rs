@@ -1,7 +1,7 @@
 //! What a booking costs in the store: transactions as the program sends them, in a folder, each flushed to the disk; by the clock
 //! and in CPU time of the whole process, with one caller and with four. Beside them the same in `dynoxide`, over SQLite.
 //!
-//! `cargo bench -p embedded`, or `cargo bench -p embedded -- alone` without `dynoxide`.
+//! `cargo bench -p embedded`, or `cargo bench -p embedded -- alone "100 actions"` without `dynoxide` and the others.
 
 #![expect(clippy::print_stdout, reason = "it is what a bench is for")]
 #![expect(clippy::unwrap_used, reason = "a bench that fails has nothing to clean up")]
@@ -23,7 +23,14 @@ const WARM_UP: usize = 40;
 
 fn main() {
     println!("{:<32} {:>12} {:>14} {:>14}", "", "actions/s", "us by clock", "us of CPU");
+    // Cargo adds one of its own.
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |name: &str| wanted.iter().all(|word| name.contains(word.as_str()) || word == "alone");
     for (name, actions) in [("100 actions", 100), ("10 actions", 10), ("1 action", 1)] {
+        if !is_wanted(name) {
+            continue;
+        }
         for callers in [1, 4] {
             let folder = tempfile::tempdir().unwrap();
             let database =

@@ -249,3 +249,6 @@ impl Tokens {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

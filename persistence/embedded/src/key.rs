@@ -1,29 +1,67 @@
-//! Keys of the storage: they sort as DynamoDB sorts, and no part of one continues another's.
+//! Keys of the storage: those of one partition sort as DynamoDB sorts them, and no part of one continues another's.
 //!
-//! `[table: 2][part: 1][partition][sort]` for an item; for a row of an index `[its partition][its sort]` and then the item's
-//! partition and sort, so that the row names the item by itself.
+//! `[slot][mark][partition][sort]` for an item; for a row of an index `[slot][mark][its partition][its sort]` and then the item's
+//! partition and sort, so that the row names the item by itself. A table has a slot for its items and one for each index. The mark
+//! is a hash of the partition: a tree that compares two keys need not look beyond their first four bytes.
 
 use std::ops::Range;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::number::ZERO;
 use crate::table::Scalar;
 use crate::value::{Value, decoded, number};
 
-/// The part of a table that holds its items; indexes follow from 1 on.
-pub(crate) const ITEMS: u8 = 0;
-/// The number that no table has: definitions lie there.
-pub(crate) const NO_TABLE: u16 = 0;
+/// The slot that no table has: definitions lie there.
+pub(crate) const META: u16 = 0;
+/// Slots that are one byte; others are two.
+const SHORT: u16 = 0xf0;
+/// How many slots there may be. The first byte of none is 0xff, after which no key comes.
+pub(crate) const SLOTS: u16 = 0xf00;
+/// Bytes of a mark.
+const MARK: usize = 3;
 
-/// What every key of a part begins with.
-pub(crate) fn prefix(table: u16, part: u8) -> Vec<u8> {
+/// What every key of a slot begins with.
+pub(crate) fn slot(slot: u16) -> Vec<u8> {
     let mut key = Vec::with_capacity(96);
-    key.extend(table.to_be_bytes());
-    key.push(part);
+    match (u8::try_from(slot), slot < SHORT) {
+        (Ok(slot), true) => key.push(slot),
+        _ => key.extend(((SHORT << 8) | (slot % SLOTS)).to_be_bytes()),
+    }
     key
 }
 
-/// How long [`prefix`] is.
-pub(crate) const PREFIX: usize = 3;
+/// What every key of a partition begins with.
+pub(crate) fn partition(of: u16, value: &Value<'_>) -> Vec<u8> {
+    let mut key = slot(of);
+    let at = key.len();
+    key.extend([0; MARK]);
+    push(value, &mut key);
+    mark(at, &mut key);
+    key
+}
+
+/// The key of which this is all after slot and mark, and this much the partition.
+pub(crate) fn of_body(of: u16, body: &[u8], partition: usize) -> Vec<u8> {
+    let mut key = slot(of);
+    let at = key.len();
+    key.extend([0; MARK]);
+    key.extend(&body[..partition]);
+    mark(at, &mut key);
+    key.extend(&body[partition..]);
+    key
+}
+
+fn mark(at: usize, key: &mut [u8]) {
+    let hash = xxh3_64(&key[at + MARK..]).to_be_bytes();
+    key[at..at + MARK].copy_from_slice(&hash[..MARK]);
+}
+
+/// All of a key after slot and mark.
+pub(crate) fn body(key: &[u8]) -> &[u8] {
+    let slot = if key.first().is_some_and(|first| u16::from(*first) < SHORT) { 1 } else { 2 };
+    key.get(slot + MARK..).unwrap_or_default()
+}
 
 /// Appends a value that may be in a key: a text, a number or bytes.
 pub(crate) fn push(value: &Value<'_>, key: &mut Vec<u8>) {
@@ -88,12 +126,29 @@ pub(crate) fn end_of(kind: Scalar, bytes: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
+    fn text(text: &str) -> Value<'_> {
+        Value::S(text.into())
+    }
+
+    /// A key of one partition.
     fn key(parts: &[&str]) -> Vec<u8> {
-        let mut key = prefix(1, ITEMS);
-        for part in parts {
-            push(&Value::S((*part).into()), &mut key);
-        }
+        let mut key = partition(1, &text("p"));
+        parts.iter().for_each(|part| push(&text(part), &mut key));
         key
+    }
+
+    #[test]
+    fn a_key_is_taken_apart_and_put_together() {
+        for number in [1, SHORT - 1, SHORT, SLOTS - 1] {
+            let partition = partition(number, &text("p\0"));
+            let mut whole = partition.clone();
+            push(&text("sort"), &mut whole);
+            let body = body(&whole);
+            let end = end_of(Scalar::S, body).unwrap();
+            assert_eq!(of_body(number, body, end), whole);
+            assert!(under(&slot(number)).contains(&whole));
+            assert!(!under(&slot(number + 1)).contains(&whole));
+        }
     }
 
     #[test]
@@ -135,8 +190,8 @@ mod tests {
 
     #[test]
     fn what_begins_so_lies_between_its_bounds() {
-        let mut open = prefix(1, ITEMS);
-        push_open(&Value::S("a".into()), &mut open);
+        let mut open = partition(1, &text("p"));
+        push_open(&text("a"), &mut open);
         let range = under(&open);
         for text in ["a", "a\0", "a\u{ff}", "ab"] {
             assert!(range.contains(&key(&[text])), "{text:?}");

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use crate::database::Inner;
 use crate::error::Refusal;
-use crate::key::{self, ITEMS};
+use crate::key;
 use crate::storage::Slice;
 use crate::table::Table;
 use crate::tables::{deleted, deleted_row};
@@ -22,34 +22,34 @@ const LOOK: usize = 1000;
 /// Items that expired longer ago than this are left alone, as in DynamoDB: somebody may have meant another unit of time.
 const FIVE_YEARS: u64 = 5 * 365 * 24 * 60 * 60;
 
-/// Where the next sweep goes on: after this row of this table.
+/// Where the next sweep goes on: after this row of the table in this slot.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    table: u16,
+    slot: u16,
     row: Vec<u8>,
 }
 
 impl Inner {
     /// Looks at so many rows at most, and says how many of them have expired.
     pub(crate) async fn sweep(&self, rows: usize) -> Result<usize, Refusal> {
-        for table in deleted(self.commits.storage())? {
-            self.delete_rows(table).await?;
+        for slot in deleted(self.commits.storage())? {
+            self.delete_rows(slot).await?;
         }
         let now = self.now() / 1000;
         let mut tables = self.tables.all();
         tables.retain(|table| table.stored.expiry.is_some());
-        tables.sort_by_key(|table| table.id());
+        tables.sort_by_key(|table| table.slot());
         let mut cursor = self.swept.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // The table in which the last sweep ended comes first and, as far as it was not looked at then, last.
-        let first = tables.iter().position(|table| table.id() >= cursor.table).unwrap_or_default();
+        let first = tables.iter().position(|table| table.slot() >= cursor.slot).unwrap_or_default();
         tables.rotate_left(first);
         if !cursor.row.is_empty() {
             tables.extend(tables.first().cloned());
         }
         let (mut left, mut expired) = (rows, 0);
         for table in tables {
-            if cursor.table != table.id() {
-                cursor = Cursor { table: table.id(), row: Vec::new() };
+            if cursor.slot != table.slot() {
+                cursor = Cursor { slot: table.slot(), row: Vec::new() };
             }
             let (looked, gone) = self.sweep_table(&table, &mut cursor, left, now).await?;
             left -= looked;
@@ -71,7 +71,7 @@ impl Inner {
         rows: usize,
         now: u64,
     ) -> Result<(usize, usize), Refusal> {
-        let prefix = key::prefix(table.id(), ITEMS);
+        let prefix = key::slot(table.slot());
         let until = key::after(&prefix);
         let is_over = |item: &Item<'_>| {
             table.expires(item).is_some_and(|at| at < now && at > now.saturating_sub(FIVE_YEARS))
@@ -116,11 +116,11 @@ impl Inner {
         Ok((looked, expired))
     }
 
-    /// Deletes the rows of a table that is gone, and then that there may be any.
-    pub(crate) async fn delete_rows(&self, table: u16) -> Result<(), Refusal> {
+    /// Deletes the rows in the slot of a table that is gone, and then that there may be any.
+    pub(crate) async fn delete_rows(&self, slot: u16) -> Result<(), Refusal> {
         // What was under way when the table went is on the disk after this.
         self.barrier().await?;
-        let prefix = table.to_be_bytes();
+        let prefix = key::slot(slot);
         loop {
             let rows = self.some(&prefix, &key::after(&prefix), STEP)?;
             let is_done = rows.is_empty();
@@ -129,7 +129,7 @@ impl Inner {
                     pending.set(row, None);
                 }
                 if is_done {
-                    pending.set(deleted_row(table), None);
+                    pending.set(deleted_row(slot), None);
                 }
                 Ok(())
             });

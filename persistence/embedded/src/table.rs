@@ -1,10 +1,12 @@
 //! Tables: what they are called, how their keys look, and which rows an item makes beside its own.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::error::Refusal;
-use crate::key::{self, ITEMS, PREFIX};
+use crate::key;
 use crate::value::{Item, Value};
 
 /// Indexes of one table, as in DynamoDB.
@@ -88,7 +90,8 @@ enum ProjectionType {
 /// A table as it is stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Stored {
-    pub(crate) id: u16,
+    /// The slot of its items; those of its indexes follow.
+    pub(crate) slot: u16,
     /// Milliseconds since 1970.
     pub(crate) created: u64,
     pub(crate) definition: Definition,
@@ -107,7 +110,7 @@ pub(crate) struct Table {
 /// An index; its rows name items.
 #[derive(Debug)]
 pub(crate) struct Index {
-    pub(crate) part: u8,
+    pub(crate) slot: u16,
     pub(crate) schema: Schema,
     /// What it shows of an item; `None` is all.
     pub(crate) shows: Option<Vec<String>>,
@@ -155,8 +158,8 @@ impl Table {
                     Some(keys().chain(index.projection.non_key_attributes.iter().cloned()).collect())
                 }
             };
-            let part = u8::try_from(indexes.len() + 1).unwrap_or(u8::MAX);
-            indexes.push(Index { part, schema: own, shows, name: index.index_name.clone() });
+            let slot = stored.slot + u16::try_from(indexes.len() + 1).unwrap_or_default();
+            indexes.push(Index { slot, schema: own, shows, name: index.index_name.clone() });
         }
         let is_used = |attribute: &AttributeDefinition| {
             let name = attribute.attribute_name.as_str();
@@ -171,8 +174,13 @@ impl Table {
         Ok(Self { stored, schema, indexes })
     }
 
-    pub(crate) const fn id(&self) -> u16 {
-        self.stored.id
+    pub(crate) const fn slot(&self) -> u16 {
+        self.stored.slot
+    }
+
+    /// Its slots, and those of its indexes.
+    pub(crate) fn slots(&self) -> Range<u16> {
+        self.slot()..self.slot() + u16::try_from(self.indexes.len() + 1).unwrap_or(1)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -208,7 +216,7 @@ impl Table {
         let invalid = |problem: String| {
             Err(Refusal::invalid(format!("One or more parameter values were invalid: {problem}")))
         };
-        let mut key = key::prefix(self.id(), ITEMS);
+        let mut key = Vec::new();
         for attribute in self.schema.attributes() {
             let Attribute { name, kind } = attribute;
             match item.get(name) {
@@ -219,7 +227,7 @@ impl Table {
                         value.type_name()
                     ));
                 }
-                Some(value) => attribute.push(value, &mut key)?,
+                Some(value) => attribute.push(self.slot(), value, &mut key)?,
             }
         }
         self.schema.check_lengths(&key)?;
@@ -232,10 +240,10 @@ impl Table {
         if attributes.0.len() != self.schema.names().count() {
             return Err(mismatch());
         }
-        let mut key = key::prefix(self.id(), ITEMS);
+        let mut key = Vec::new();
         for attribute in self.schema.attributes() {
             let value = attributes.get(&attribute.name).filter(|value| attribute.kind.is(value));
-            attribute.push(value.ok_or_else(mismatch)?, &mut key)?;
+            attribute.push(self.slot(), value.ok_or_else(mismatch)?, &mut key)?;
         }
         self.schema.check_lengths(&key)?;
         Ok(key)
@@ -274,12 +282,13 @@ impl Table {
 
     /// The rows beside the item's own, which only have keys.
     pub(crate) fn companions(&self, item: &Item<'_>, own: &[u8]) -> Vec<Vec<u8>> {
-        let own = &own[PREFIX..];
+        let own = key::body(own);
         let rows = self.indexes.iter().filter_map(|index| {
-            let mut key = key::prefix(self.id(), index.part);
-            for attribute in index.schema.attributes() {
-                let value = item.get(&attribute.name).filter(|value| attribute.kind.is(value))?;
-                key::push(value, &mut key);
+            let value =
+                |attribute: &Attribute| item.get(&attribute.name).filter(|value| attribute.kind.is(value));
+            let mut key = key::partition(index.slot, value(&index.schema.hash)?);
+            if let Some(range) = &index.schema.range {
+                key::push(value(range)?, &mut key);
             }
             key.extend(own);
             Some(key)
@@ -297,13 +306,11 @@ impl Table {
 
     /// The row of the item that a row of an index names.
     pub(crate) fn item_of(&self, index: &Index, row: &[u8]) -> Option<Vec<u8>> {
-        let mut rest = row.get(PREFIX..)?;
+        let mut rest = key::body(row);
         for attribute in index.schema.attributes() {
             rest = rest.get(key::end_of(attribute.kind, rest)?..)?;
         }
-        let mut key = key::prefix(self.id(), ITEMS);
-        key.extend(rest);
-        Some(key)
+        Some(key::of_body(self.slot(), rest, key::end_of(self.schema.hash.kind, rest)?))
     }
 }
 
@@ -344,7 +351,7 @@ impl Schema {
         if key.len() <= RANGE_MAX {
             return Ok(());
         }
-        let mut rest = &key[PREFIX..];
+        let mut rest = key::body(key);
         for (attribute, max, text) in [
             (Some(&self.hash), HASH_MAX, "Size of hashkey has exceeded the maximum size limit of2048 bytes"),
             (
@@ -367,7 +374,8 @@ impl Schema {
 }
 
 impl Attribute {
-    pub(crate) fn push(&self, value: &Value<'_>, key: &mut Vec<u8>) -> Result<(), Refusal> {
+    /// Appends a value to a key, or begins one of the slot with it.
+    pub(crate) fn push(&self, slot: u16, value: &Value<'_>, key: &mut Vec<u8>) -> Result<(), Refusal> {
         if value.is_empty() {
             let what = if self.kind == Scalar::B { "binary" } else { "string" };
             return Err(Refusal::invalid(format!(
@@ -375,7 +383,11 @@ impl Attribute {
                 self.name
             )));
         }
-        key::push(value, key);
+        if key.is_empty() {
+            *key = key::partition(slot, value);
+        } else {
+            key::push(value, key);
+        }
         Ok(())
     }
 }

@@ -5,15 +5,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::commit::Pending;
 use crate::error::Refusal;
-use crate::key::{self, NO_TABLE};
+use crate::key::{self, META};
 use crate::storage::{Failed, Slice, Storage};
 use crate::table::{Stored, Table};
 
-/// Where definitions lie: `[0][0]` and then their names.
+/// Where definitions lie, by their names.
 const DEFINITIONS: u8 = 0;
-/// Where the number of the next table lies. None is used twice.
+/// Where the next free slot is told. None is used twice.
 const NEXT: u8 = 1;
-/// Where the numbers of tables lie that are deleted, and whose rows are not yet.
+/// Where the slots are told of tables that are deleted, and whose rows are not yet.
 const DELETED: u8 = 2;
 
 /// Tables by their names. Changed only under the lock of [`crate::commit`].
@@ -25,7 +25,7 @@ impl Tables {
     pub(crate) fn load(&self, storage: &dyn Storage) -> Result<(), Failed> {
         let mut loaded = HashMap::new();
         storage.view(&mut |view| {
-            for row in view.range(key::under(&key::prefix(NO_TABLE, DEFINITIONS)), false) {
+            for row in view.range(key::under(&meta(DEFINITIONS)), false) {
                 let (_, value) = row?;
                 let stored: Option<Stored> = serde_json::from_slice(&value).ok();
                 let Some(table) = stored.and_then(|stored| Table::new(stored).ok()) else {
@@ -63,14 +63,17 @@ impl Tables {
         self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// A number for a new table.
-    pub(crate) fn number(&self, pending: &mut Pending<'_>) -> Result<u16, Refusal> {
-        let row = key::prefix(NO_TABLE, NEXT);
-        let last = pending.get(&row)?.and_then(|bytes| bytes.as_ref().try_into().ok());
-        let number = last.map_or(0, u16::from_be_bytes).checked_add(1);
-        let number = number.ok_or_else(|| Refusal::invalid("this store has had too many tables"))?;
-        pending.set(row, Some(Slice::from(number.to_be_bytes())));
-        Ok(number)
+    /// Slots for a new table.
+    pub(crate) fn slots(&self, count: u16, pending: &mut Pending<'_>) -> Result<u16, Refusal> {
+        let row = meta(NEXT);
+        let told = pending.get(&row)?.and_then(|bytes| bytes.as_ref().try_into().ok());
+        let first = told.map_or(key::META + 1, u16::from_be_bytes);
+        let next = first + count;
+        if next > key::SLOTS {
+            return Err(Refusal::invalid("this store has had too many tables"));
+        }
+        pending.set(row, Some(Slice::from(next.to_be_bytes())));
+        Ok(first)
     }
 
     /// Stores a new table, or another definition of one.
@@ -87,27 +90,35 @@ impl Tables {
     pub(crate) fn remove(&self, name: &str, pending: &mut Pending<'_>) -> Option<Arc<Table>> {
         let removed = self.0.write().unwrap_or_else(PoisonError::into_inner).remove(name)?;
         pending.set(definition_row(name), None);
-        pending.set(deleted_row(removed.id()), Some(Slice::from([])));
+        for slot in removed.slots() {
+            pending.set(deleted_row(slot), Some(Slice::from([])));
+        }
         Some(removed)
     }
 }
 
+fn meta(kind: u8) -> Vec<u8> {
+    let mut row = key::slot(META);
+    row.push(kind);
+    row
+}
+
 fn definition_row(name: &str) -> Vec<u8> {
-    let mut row = key::prefix(NO_TABLE, DEFINITIONS);
+    let mut row = meta(DEFINITIONS);
     row.extend(name.as_bytes());
     row
 }
 
-/// Says that rows of a deleted table may be left.
-pub(crate) fn deleted_row(table: u16) -> Vec<u8> {
-    let mut row = key::prefix(NO_TABLE, DELETED);
-    row.extend(table.to_be_bytes());
+/// Says that rows may be left in the slot of a deleted table.
+pub(crate) fn deleted_row(slot: u16) -> Vec<u8> {
+    let mut row = meta(DELETED);
+    row.extend(slot.to_be_bytes());
     row
 }
 
-/// The numbers of deleted tables of which rows may be left.
+/// The slots of deleted tables in which rows may be left.
 pub(crate) fn deleted(storage: &dyn Storage) -> Result<Vec<u16>, Failed> {
-    let prefix = key::prefix(NO_TABLE, DELETED);
+    let prefix = meta(DELETED);
     let mut deleted = Vec::new();
     storage.view(&mut |view| {
         for row in view.range(key::under(&prefix), false) {

@@ -12,7 +12,7 @@ use super::{Unmeasured, given, parse, text};
 use crate::database::Inner;
 use crate::error::Refusal;
 use crate::expression::{Given, Parsed, SortCondition, Used};
-use crate::key::{self, ITEMS};
+use crate::key;
 use crate::storage::{Failed, Slice, View};
 use crate::table::{Index, Schema, Table};
 use crate::value::{Borrowed, Item, Names, Value};
@@ -112,12 +112,12 @@ pub(super) fn query(inner: &Inner, body: &[u8]) -> Result<Bytes, Refusal> {
         let schema = schema_of(&table, index);
         let names = (schema.hash.name.as_str(), schema.range.as_ref().map(|range| range.name.as_str()));
         let (partition, sort) = condition.expression.resolve(names.0, names.1, given)?;
-        let mut prefix = key::prefix(table.id(), part_of(&table, index));
-        push_key(&schema.hash, partition, &mut prefix)?;
+        let mut prefix = Vec::new();
+        push_key(slot_of(&table, index), &schema.hash, partition, &mut prefix)?;
         let keys = match (sort, &schema.range) {
             (Some(sort), Some(range)) => {
                 for value in sort.values() {
-                    push_key(range, value, &mut Vec::new())?;
+                    push_key(0, range, value, &mut Vec::new())?;
                 }
                 sorted(&prefix, sort)
             }
@@ -134,7 +134,7 @@ pub(super) fn scan(inner: &Inner, body: &[u8]) -> Result<Bytes, Refusal> {
         return Err(Refusal::invalid("A scan has no keys and no direction"));
     }
     let (table, index) = request.place(inner)?;
-    let keys = key::under(&key::prefix(table.id(), part_of(&table, index)));
+    let keys = key::under(&key::slot(slot_of(&table, index)));
     let plan = request.plan(inner, table, index, keys, Used::default())?;
     plan.answer(inner, request.exclusive_start_key.as_ref())
 }
@@ -147,8 +147,8 @@ fn schema_of(table: &Table, index: Option<usize>) -> &Schema {
     index_of(table, index).map_or(&table.schema, |index| &index.schema)
 }
 
-fn part_of(table: &Table, index: Option<usize>) -> u8 {
-    index_of(table, index).map_or(ITEMS, |index| index.part)
+fn slot_of(table: &Table, index: Option<usize>) -> u16 {
+    index_of(table, index).map_or(table.slot(), |index| index.slot)
 }
 
 /// The keys of a partition that fit.
@@ -175,6 +175,7 @@ fn sorted(partition: &[u8], condition: SortCondition<'_, '_>) -> Range<Vec<u8>> 
 }
 
 fn push_key(
+    slot: u16,
     attribute: &crate::table::Attribute,
     value: &Value<'_>,
     key: &mut Vec<u8>,
@@ -184,7 +185,7 @@ fn push_key(
             "One or more parameter values were invalid: Condition parameter type does not match schema type",
         ));
     }
-    attribute.push(value, key)
+    attribute.push(slot, value, key)
 }
 
 impl<'a> Request<'a> {
@@ -196,11 +197,11 @@ impl<'a> Request<'a> {
     fn place(&self, inner: &Inner) -> Result<(Arc<Table>, Option<usize>), Refusal> {
         let table = inner.tables.get(&self.table_name.0)?;
         let Some(name) = text(&self.index_name) else { return Ok((table, None)) };
-        let part = table.index(name)?.part;
+        let slot = table.index(name)?.slot;
         if self.consistent_read {
             return Err(Refusal::invalid("Consistent reads are not supported on global secondary indexes"));
         }
-        let at = table.indexes.iter().position(|index| index.part == part);
+        let at = table.indexes.iter().position(|index| index.slot == slot);
         Ok((table, at))
     }
 
@@ -393,12 +394,12 @@ impl Plan<'_, '_> {
         if self.key_of(start) != *start {
             return Err(wrong());
         }
-        let mut row = key::prefix(self.table.id(), part_of(&self.table, self.index));
+        let (mut row, slot) = (Vec::new(), slot_of(&self.table, self.index));
         let of_index =
             index_of(&self.table, self.index).into_iter().flat_map(|index| index.schema.attributes());
         for attribute in of_index.chain(self.table.schema.attributes()) {
             let value = start.get(&attribute.name).ok_or_else(wrong)?;
-            push_key(attribute, value, &mut row).map_err(|_| wrong())?;
+            push_key(slot, attribute, value, &mut row).map_err(|_| wrong())?;
         }
         Ok(row)
     }

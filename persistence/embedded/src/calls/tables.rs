@@ -44,15 +44,15 @@ struct Specification {
 
 pub(super) fn create(inner: &Inner, body: &[u8]) -> Result<Waiting<Bytes>, Refusal> {
     let definition: Definition = parse(body)?;
-    let mut stored = Stored { id: 0, created: inner.now(), definition, expiry: None };
-    // Whether it can be a table, before it gets a number.
-    Table::new(stored.clone())?;
+    let mut stored = Stored { slot: 0, created: inner.now(), definition, expiry: None };
+    // Whether it can be a table, before it gets its slots.
+    let slots = Table::new(stored.clone())?.slots();
     Ok(inner.commits.write(|pending| {
         let name = &stored.definition.table_name;
         if inner.tables.get(name).is_ok() {
             return Err(Refusal::TableExists(format!("Table already exists: {name}")));
         }
-        stored.id = inner.tables.number(pending)?;
+        stored.slot = inner.tables.slots(slots.end, pending)?;
         let table = inner.tables.set(Table::new(stored)?, pending)?;
         Ok(rendered(&json!({"TableDescription": table.describe()})))
     }))
@@ -65,7 +65,9 @@ pub(super) async fn delete(inner: &Inner, body: &[u8]) -> Result<Bytes, Refusal>
         removed.ok_or_else(|| no_table(&table_name))
     });
     let table = deleted.answer().await?;
-    inner.delete_rows(table.id()).await?;
+    for slot in table.slots() {
+        inner.delete_rows(slot).await?;
+    }
     let mut description = table.describe();
     description["TableStatus"] = json!("DELETING");
     Ok(rendered(&json!({"TableDescription": description})))

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::path::{Path, Scope};
+use super::path::{Known, Path, Scope};
 use super::reader::{Reader, Token};
 use super::{Expression, Given};
 use crate::error::Refusal;
@@ -233,6 +233,14 @@ impl Operand {
         }
     }
 
+    /// Where it looks, if it is just that.
+    fn path_of<'s>(&'s self, scope: Scope<'s, '_>) -> Option<Vec<Known<'s>>> {
+        match self {
+            Self::Path(path) => Some(path.known(scope).collect()),
+            Self::Value(_) | Self::Size(_) => None,
+        }
+    }
+
     fn path(&self) -> Option<&Path> {
         match self {
             Self::Path(path) | Self::Size(path) => Some(path),
@@ -264,7 +272,7 @@ impl Test {
             Self::Compare(left, comparison, right) => {
                 match (left.find(item, scope)?, right.find(item, scope)?) {
                     (Some(left), Some(right)) => comparison.holds(left.get(), right.get()),
-                    (None, None) => false,
+                    // What is not there is equal to nothing.
                     _ => *comparison == Comparison::Unequal,
                 }
             }
@@ -341,6 +349,10 @@ impl Test {
                     }
                 }
                 Ok(())
+            }
+            Self::Contains(of, what) if of.path_of(scope).is_some_and(|path| what.path_of(scope) == Some(path)) => {
+                Err("The first operand must be distinct from the remaining operands for this operator or function; operator: contains"
+                    .to_owned())
             }
             Self::In(..) | Self::Exists(_) | Self::NotExists(_) | Self::Contains(..) => Ok(()),
         }

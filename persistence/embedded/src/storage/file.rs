@@ -15,9 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot, config::PinningPolicy,
-};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
 use super::{Failed, Found, Rows, Slice, Storage, View, journal};
 
@@ -236,7 +234,8 @@ fn forget_unfinished(folder: &Path) -> Result<(), OpenError> {
 
 fn open(folder: &Path) -> Result<Open, OpenError> {
     match try_open(folder) {
-        Err(fjall::Error::JournalRecovery(_)) => {
+        // Or it has panicked.
+        Err(fjall::Error::JournalRecovery(_) | fjall::Error::Unrecoverable) => {
             // A power cut may leave any part of the last write, which nobody was told of.
             journal::cut_torn(folder)?;
             try_open(folder).map_err(damaged)
@@ -253,12 +252,8 @@ fn try_open(folder: &Path) -> fjall::Result<Open> {
             .max_journaling_size(JOURNALS_BYTES)
             .worker_threads(1)
             .open()?;
-        let rows = database.keyspace(ROWS, || {
-            KeyspaceCreateOptions::default()
-                .max_memtable_size(MEMTABLE_BYTES)
-                // What is pinned is in no cache, and so in no bound.
-                .index_block_pinning_policy(PinningPolicy::all(false))
-        })?;
+        let rows =
+            database.keyspace(ROWS, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))?;
         Ok(Open { database, rows })
     });
     opened.unwrap_or(Err(fjall::Error::Unrecoverable))

@@ -155,3 +155,18 @@ impl<R: Read> Writes<R> {
 fn number_of(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Where each write of a journal ends.
+    pub(crate) fn ends(journal: &Path) -> Vec<usize> {
+        let mut writes = Writes::of(journal).unwrap();
+        let mut ends = Vec::new();
+        while let Found::Write { is_whole: true, .. } = writes.next().unwrap() {
+            ends.push(usize::try_from(writes.at).unwrap());
+        }
+        ends
+    }
+}

@@ -3,6 +3,8 @@
 mod file;
 mod journal;
 mod memory;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::ops::Range;

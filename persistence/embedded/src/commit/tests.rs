@@ -1,0 +1,154 @@
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use futures::FutureExt;
+
+use super::*;
+use crate::storage::{Memory, View};
+
+/// A storage that does what the test says, when it says so.
+struct Held {
+    memory: Arc<Memory>,
+    begun: Sender<usize>,
+    verdicts: Mutex<Receiver<bool>>,
+}
+
+impl Storage for Held {
+    fn get(&self, key: &[u8]) -> Result<Option<Slice>, Failed> {
+        self.memory.get(key)
+    }
+
+    fn view(&self, look: &mut dyn FnMut(&dyn View) -> Result<(), Failed>) -> Result<(), Failed> {
+        self.memory.view(look)
+    }
+
+    fn write(&self, rows: &Rows) -> Result<(), Failed> {
+        self.begun.send(rows.len()).unwrap();
+        if self.verdicts.lock().unwrap().recv().unwrap() { self.memory.write(rows) } else { Err(Failed) }
+    }
+
+    fn recover(&self) -> Result<(), Failed> {
+        Ok(())
+    }
+
+    fn close(&self) {}
+}
+
+struct Test {
+    commits: Arc<Commits>,
+    begun: Receiver<usize>,
+    verdicts: Sender<bool>,
+    memory: Arc<Memory>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Test {
+    fn start() -> Self {
+        let (memory, (begin, begun), (verdicts, given)) = (Arc::new(Memory::default()), channel(), channel());
+        let held = Held { memory: Arc::clone(&memory), begun: begin, verdicts: Mutex::new(given) };
+        let commits = Arc::new(Commits::new(Box::new(held), false));
+        let writing = Arc::clone(&commits);
+        let writer = std::thread::spawn(move || writing.run(|| Ok(())));
+        Self { commits, begun, verdicts, memory, writer: Some(writer) }
+    }
+
+    /// Counts up, unless `at_most` is reached.
+    fn count(&self, at_most: u8) -> impl Future<Output = Result<u8, Refusal>> + Unpin {
+        let waiting = self.commits.write(|pending| {
+            let count = pending.get(b"count")?.map_or(0, |value| value[0]) + 1;
+            if count > at_most {
+                return Err(Refusal::ConditionFailed(None));
+            }
+            pending.set(Slice::from("count"), Some(Slice::from([count])));
+            pending.remember(u128::from(count), 7, 0);
+            Ok(count)
+        });
+        Box::pin(waiting.answer())
+    }
+
+    fn token(&self, token: u128) -> Option<u128> {
+        Pending { state: &mut self.commits.lock(), storage: self.commits.storage() }.token(token, 0)
+    }
+}
+
+impl Drop for Test {
+    fn drop(&mut self) {
+        self.commits.stop();
+        self.writer.take().unwrap().join().unwrap();
+    }
+}
+
+fn answer<T>(future: impl Future<Output = T>) -> T {
+    futures::executor::block_on(future)
+}
+
+#[test]
+fn what_comes_while_the_disk_is_busy_is_written_together_and_nothing_is_answered_before() {
+    let test = Test::start();
+    let mut first = test.count(9);
+    assert_eq!(test.begun.recv().unwrap(), 1);
+    let mut others: Vec<_> = (0..3).map(|_| test.count(9)).collect();
+    let mut refused = test.count(4);
+    assert_eq!(test.memory.get(b"count"), Ok(None), "a read would see what is not on the disk");
+    assert!((&mut first).now_or_never().is_none());
+    assert!((&mut refused).now_or_never().is_none(), "it rests on what is not on the disk");
+    test.verdicts.send(true).unwrap();
+    assert_eq!(answer(first), Ok(1));
+    assert_eq!(test.begun.recv().unwrap(), 1, "one row, written three times");
+    assert!(others.iter_mut().all(|other| other.now_or_never().is_none()));
+    test.verdicts.send(true).unwrap();
+    assert_eq!(others.into_iter().map(answer).collect::<Vec<_>>(), [Ok(2), Ok(3), Ok(4)]);
+    assert_eq!(answer(refused), Err(Refusal::ConditionFailed(None)));
+    assert_eq!(answer(test.count(4)), Err(Refusal::ConditionFailed(None)), "nothing is under way");
+}
+
+#[test]
+fn a_write_that_fails_takes_with_it_all_that_was_decided_on_top_of_it() {
+    let test = Test::start();
+    let first = test.count(9);
+    test.begun.recv().unwrap();
+    let (second, refused) = (test.count(9), test.count(2));
+    assert_eq!((test.token(1), test.token(2)), (Some(7), Some(7)));
+    test.verdicts.send(false).unwrap();
+    for failed in [first, second, refused] {
+        assert_eq!(answer(failed), Err(Refusal::Broken));
+    }
+    assert_eq!(test.memory.get(b"count"), Ok(None));
+    assert_eq!(
+        (test.token(1), test.token(2)),
+        (None, None),
+        "a repeat would be told of a success that was none"
+    );
+    let again = test.count(9);
+    test.verdicts.send(true).unwrap();
+    assert_eq!(answer(again), Ok(1));
+}
+
+#[test]
+fn what_was_decided_before_a_stop_is_written_and_what_comes_after_is_refused() {
+    let test = Test::start();
+    let first = test.count(9);
+    test.begun.recv().unwrap();
+    let second = test.count(9);
+    test.commits.stop();
+    assert_eq!(answer(test.count(9)), Err(Refusal::Broken));
+    test.verdicts.send(true).unwrap();
+    test.verdicts.send(true).unwrap();
+    assert_eq!((answer(first), answer(second)), (Ok(1), Ok(2)));
+}
+
+#[test]
+fn tokens_are_known_for_ten_minutes_and_no_more_of_them_than_fit() {
+    let mut tokens = Tokens::default();
+    tokens.insert(1, 10, 0);
+    tokens.insert(2, 20, 1000);
+    assert_eq!(tokens.get(1, TOKEN_LIFE), Some(10));
+    assert_eq!(tokens.get(1, TOKEN_LIFE + 1), None);
+    assert_eq!(tokens.get(2, TOKEN_LIFE + 1), Some(20));
+    for token in 3..3 + TOKENS_MAX as u128 {
+        tokens.insert(token, token, 2000);
+    }
+    assert_eq!((tokens.get(2, 2000), tokens.get(3, 2000)), (None, Some(3)));
+    assert_eq!((tokens.meanings.len(), tokens.aging.len()), (TOKENS_MAX, TOKENS_MAX));
+}

@@ -1,5 +1,6 @@
 //! Bookings in DynamoDB without actors: a conditional transaction for each, on the server that the product embeds. The
-//! transaction checks that the slot is offered, counts its seats and puts the booking; each slot's count is an item.
+//! transaction checks that the slot is offered, counts its seats, puts the booking and an entry about it into the audit
+//! trail; each slot's count is an item.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,9 +12,9 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
-use chrono::{Datelike, NaiveDate};
+use chrono::{Datelike, NaiveDate, SecondsFormat};
 use engine::limits::SEATS_PER_SLOT;
-use engine::{Chance, DoctorId, SlotStart, SystemChance, UserId};
+use engine::{Chance, Clock, DoctorId, SlotStart, SystemChance, SystemClock, UserId};
 use futures::{StreamExt, TryStreamExt, stream, try_join};
 use persistence::{DataFolder, Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
 
@@ -155,6 +156,7 @@ impl Bookings {
             TransactWriteItem::builder().condition_check(offered.build()?).build(),
             TransactWriteItem::builder().update(counted.build()?).build(),
             TransactWriteItem::builder().put(booked.build()?).build(),
+            self.entry(seat, user, "booking_made")?,
         ])
     }
 
@@ -171,7 +173,29 @@ impl Bookings {
         Ok(vec![
             TransactWriteItem::builder().update(counted.build()?).build(),
             TransactWriteItem::builder().delete(deleted.build()?).build(),
+            self.entry(seat, user, "booking_cancelled")?,
         ])
+    }
+
+    /// Who did what to whose booking, as the product keeps it.
+    fn entry(&self, seat: &Seat, user: &UserId, action: &str) -> Result<TransactWriteItem, BuildError> {
+        let at = SystemClock.now().to_rfc3339_opts(SecondsFormat::Micros, true);
+        let id = SystemChance.bits();
+        let mut item = key(format!("user#{}", user.as_str()), format!("{at}#{id:032x}"));
+        item.extend(
+            [
+                ("actor", text(user.as_str())),
+                ("actor_type", text("user")),
+                ("action", text(action)),
+                ("outcome", text("done")),
+                ("request_id", text(format!("{:032x}", SystemChance.bits()))),
+                ("doctor_id", text(seat.doctor.as_str())),
+                ("date", text(seat.date.to_string())),
+                ("start", text(seat.start.to_string())),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        );
+        put(&self.tables.audit, item)
     }
 
     async fn has_doctor(&self, doctor: &DoctorId) -> Result<bool, Refusal> {
@@ -186,7 +210,7 @@ impl Seats for Bookings {
         let actions = self.booking(seat, user).map_err(|_| Refusal::Invalid)?;
         match self.transact(actions).await?.as_ref().map_err(Vec::as_slice) {
             Ok(()) => Ok(()),
-            Err([_, _, true]) => Err(Refusal::AlreadyBooked),
+            Err([_, _, true, ..]) => Err(Refusal::AlreadyBooked),
             Err([true, ..]) if !self.has_doctor(&seat.doctor).await? => Err(Refusal::NoDoctor),
             Err([true, ..]) => Err(Refusal::NotOffered),
             Err(_) => Err(Refusal::Full),

@@ -26,6 +26,18 @@ CREATE TABLE bookings (
     PRIMARY KEY (doctor, date, start, user_id)
 );
 CREATE INDEX bookings_of_user ON bookings (user_id);
+-- Who did what to whose booking, as the product keeps it.
+CREATE TABLE audit (
+    owner text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    actor text NOT NULL,
+    action text NOT NULL,
+    doctor text NOT NULL,
+    date date NOT NULL,
+    start smallint NOT NULL,
+    PRIMARY KEY (owner, at, id)
+);
 
 -- Whether a user holds a seat, which is told before anything that is wrong with the slot.
 CREATE FUNCTION refusal(doctor_id integer, on_date date, at smallint, who text, otherwise text) RETURNS text
@@ -62,6 +74,8 @@ BEGIN
         UPDATE slots SET taken = taken - 1 WHERE doctor = doctor_id AND date = on_date AND start = at;
         RETURN 'already_booked';
     END IF;
+    INSERT INTO audit (owner, actor, action, doctor, date, start)
+    VALUES (who, who, 'booking_made', doctor_email, on_date, at);
     RETURN 'done';
 END
 $$;
@@ -85,6 +99,8 @@ BEGIN
         UPDATE slots SET taken = taken + 1 WHERE doctor = doctor_id AND date = on_date AND start = at;
         RETURN 'booking_not_found';
     END IF;
+    INSERT INTO audit (owner, actor, action, doctor, date, start)
+    VALUES (who, who, 'booking_cancelled', doctor_email, on_date, at);
     RETURN 'done';
 END
 $$;

@@ -59,6 +59,16 @@ pub enum ProfileText {
 }
 
 impl ProfileText {
+    const ALL: [Self; 7] = [
+        Self::Description,
+        Self::Specialization,
+        Self::Experience,
+        Self::Timings,
+        Self::LicenseNumber,
+        Self::RegistrationId,
+        Self::Affiliation,
+    ];
+
     const fn attribute(self) -> &'static str {
         match self {
             Self::Description => "description",
@@ -198,7 +208,7 @@ impl Profiles {
     }
 
     /// Changes a doctor's profile and marks it as complete; says whether there is such a doctor. Safe to
-    /// repeat, as the SDK does.
+    /// repeat, as the SDK does. What was never said is NULL then, as in the old platform's rows, which reads it.
     pub async fn complete(&self, doctor: &str, change: ProfileChange) -> Result<bool, AccountsError> {
         let ProfileChange { texts, fees, documents } = change;
         let texts = texts.into_iter().map(|(field, value)| (field.attribute(), text(value)));
@@ -210,6 +220,13 @@ impl Profiles {
             assignments.push(format!("#{n} = :{n}"));
             names.insert(format!("#{n}"), name.to_owned());
             values.insert(format!(":{n}"), value);
+        }
+        let said: Vec<String> = names.values().cloned().collect();
+        let unsaid = ProfileText::ALL.map(ProfileText::attribute).into_iter().chain([FEES]);
+        for (n, name) in unsaid.filter(|name| !said.iter().any(|said| said == name)).enumerate() {
+            assignments.push(format!("#unsaid{n} = if_not_exists(#unsaid{n}, :unsaid)"));
+            names.insert(format!("#unsaid{n}"), name.to_owned());
+            values.insert(":unsaid".to_owned(), AttributeValue::Null(true));
         }
         let request = self
             .dynamo

@@ -178,6 +178,7 @@ fn doctors() -> Vec<Trap> {
             says: "`email`, `doctorname`, ..., `onboarded`; after onboarding ...",
             put: step(async |store: &Opened| {
                 person(store, "Doctors", "new@x.com", &[("onboarded", Some(no()))]).await;
+                person(store, "Doctors", "terse@x.com", &[("onboarded", Some(no()))]).await;
             }),
             counted: vec![],
             served: step(async |world: &World| {
@@ -186,6 +187,8 @@ fn doctors() -> Vec<Trap> {
                 assert_eq!(world.log_in("Doctor", "new@x.com", PASSWORD).await, 200);
                 world.doctor("new@x.com", "/doctorsService/completeProfile", profile()).await;
                 assert_eq!(world.profile("new@x.com").await["experience"], "12");
+                let one = json!({"email": "terse@x.com", "fees": 300});
+                world.doctor("terse@x.com", "/doctorsService/completeProfile", one).await;
             }),
             left: |left| {
                 let row = left.row("Doctors", "new@x.com");
@@ -197,6 +200,8 @@ fn doctors() -> Vec<Trap> {
                 }
                 assert!(row["profilePhoto"].as_s().unwrap().ends_with("/me%20%26%20you.png"));
                 assert_eq!(row["onboarded"], yes());
+                let terse = left.row("Doctors", "terse@x.com");
+                assert_eq!((&terse["fees"], &terse["timings"]), (&n(300), &null()));
             },
         },
         Trap {

@@ -1,5 +1,5 @@
 //! A server that speaks as DynamoDB does, to measure what one node can do by itself: the embedded database in memory, which answers
-//! after a set delay, and can throttle and conflict at set rates. It stores nothing, and signatures are not looked at.
+//! after a set delay, and can throttle and conflict at set rates. What it stores goes with it, and signatures are not looked at.
 //!
 //! `dynamo-shaped --delay-ms 5`, and then `DYNAMODB_ENDPOINT=` the address that its first line names.
 

@@ -47,7 +47,7 @@ pub(crate) struct Database {
     server: EmbeddedDynamo,
 }
 
-/// A worker's connections to it.
+/// A worker's way to it.
 pub(crate) struct Bookings {
     client: Client,
     tables: TableNames,
@@ -78,7 +78,7 @@ impl Database {
         Ok(this)
     }
 
-    /// A client for each worker: a connection that wakes another thread costs more than it does.
+    /// A client for each worker, without a socket, as the product has it.
     pub(crate) async fn connect(&self, workers: usize) -> anyhow::Result<Vec<Data<Bookings>>> {
         let mut clients = Vec::new();
         for _ in 0..workers {
@@ -91,7 +91,7 @@ impl Database {
     }
 
     async fn dynamo(&self) -> anyhow::Result<Dynamo> {
-        Ok(Dynamo::connect(Endpoint::At(self.server.endpoint()), TableNames::default()).await?)
+        Ok(Dynamo::connect(Endpoint::Own(self.server.own_process()), TableNames::default()).await?)
     }
 }
 

@@ -19,9 +19,14 @@ use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, HttpServer};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 
 use contract::{Doctors, routes};
 use token::Tokens;
+
+/// As in the product.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[derive(Parser)]
 #[command(name = "peer", about = "A program that the product is compared with")]

@@ -17,12 +17,12 @@ use engine::{
     BookingStore, Chance, Clock, DoctorId, EventId, MemoryStore, RequestToken, SlotSet, SlotStart,
     SystemChance, SystemClock,
 };
-use tikv_jemallocator::Jemalloc;
+use mimalloc::MiMalloc;
 use web::config::{Config, Environment};
 use web::startup::{Application, EngineStore, StopSignals, Surroundings};
 
 #[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const WEEK: [Weekday; 7] =
     [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat, Weekday::Sun];

@@ -5,10 +5,14 @@ use std::net::TcpListener;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use mimalloc::MiMalloc;
 use web::config::{Config, Environment, Options};
 use web::local_cluster::{LocalCluster, end_with};
 use web::startup::{Application, Ended, StopSignals, Surroundings, was_overtaken};
 use web::{commands, supervisor};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const FAILED: u8 = 1;
 /// A supervisor must not restart a process that ended with this: another one has taken over its tables.

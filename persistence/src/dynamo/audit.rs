@@ -1,7 +1,6 @@
 //! The audit trail in `KokoroAudit`: who read, changed or deleted whose records. Rows are added and never changed or
 //! deleted: a transaction of puts needs the right to put alone, so the store's access rules can forbid the rest (a
-//! `BatchWriteItem` may delete). The embedded server also syncs its file once for a transaction, and once for each item
-//! of a batch.
+//! `BatchWriteItem` may delete).
 
 #[cfg(test)]
 mod tests;

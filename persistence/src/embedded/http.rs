@@ -1,5 +1,4 @@
-//! How the embedded servers are reached from outside this process: HTTP/1.1, so many connections at once, one request at a time
-//! on each.
+//! How the embedded servers are reached over a socket: HTTP/1.1, so many connections at once, one request at a time on each.
 
 use std::error::Error;
 use std::net::TcpListener;

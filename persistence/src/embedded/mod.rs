@@ -1,5 +1,5 @@
-//! The servers of the default run: DynamoDB and S3 on loopback, over files in the data folder, on threads of their
-//! own. To the rest of the program they differ from AWS only in their [`crate::Endpoint`].
+//! The servers of the default run: DynamoDB and S3 over files in the data folder, on loopback with threads of their own; this
+//! process reaches the DynamoDB without them. To the rest of the program they differ from AWS only in their [`crate::Endpoint`].
 
 mod dynamo;
 mod dynamo_http;

@@ -1,7 +1,7 @@
 //! From a folder to a store. Checks the whole folder first, writes, and reads everything back.
 //!
-//! A row is put as it is, so doing it again changes nothing. Rows go in transactions: the embedded store flushes its file
-//! once for each, and a transaction may be sent again without harm.
+//! A row is put as it is, so doing it again changes nothing. Rows go in transactions: the embedded store flushes once
+//! for each, and a transaction may be sent again without harm.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -22,7 +22,7 @@ pub struct StoreConfig {
 /// Where the data lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// In the embedded server, with its file in this folder.
+    /// In the embedded server, with its files in this folder.
     Folder(PathBuf),
     /// In the embedded server, gone when it stops (tests).
     Memory,

@@ -24,6 +24,9 @@ const TOKEN_LIFE: u64 = 10 * 60 * 1000;
 /// hundred transactions a second.
 const TOKENS_MAX: usize = 1 << 16;
 
+/// Requests that wait for the disk at once; one more is refused as too much.
+const WAITING_MAX: usize = 4096;
+
 /// What is written together.
 #[derive(Default)]
 struct Generation {
@@ -117,6 +120,9 @@ impl Commits {
         if state.is_stopping {
             return Waiting { outcome: Err(Refusal::Broken), written: None };
         }
+        if state.next.waiters.len() >= WAITING_MAX {
+            return Waiting { outcome: Err(Refusal::Throttled), written: None };
+        }
         let outcome = plan(&mut Pending { state: &mut state, storage: self.storage() });
         if self.is_direct {
             let rows = std::mem::take(&mut state.next).rows;
@@ -136,6 +142,7 @@ impl Commits {
     /// Writes generation after generation, until told to stop and nothing is left. `recovered` is called when the storage has
     /// been had again after a failure, and what is in it may not be what was believed.
     pub(crate) fn run(&self, recovered: impl Fn() -> Result<(), Failed>) {
+        let _ended = Ended(self);
         while let Some((Generation { rows, waiters, tokens }, rows_shared)) = self.take() {
             debug_assert!(rows.is_empty(), "they are shared");
             let written = if rows_shared.is_empty() { Ok(()) } else { self.storage.write(&rows_shared) };
@@ -169,6 +176,8 @@ impl Commits {
                 return;
             }
         }
+        // What was decided meanwhile may rest on tables that are not there.
+        self.lock().fail();
     }
 
     /// The next generation, once there is one.
@@ -196,6 +205,18 @@ impl Commits {
     /// Whoever panicked did so before or after a change, not within one.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody writes any more: whoever waits is told, also where the thread has died.
+struct Ended<'c>(&'c Commits);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_stopping = true;
+        state.in_flight = None;
+        state.fail();
     }
 }
 

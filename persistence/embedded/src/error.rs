@@ -36,8 +36,6 @@ pub enum Reason {
     None,
     /// Its condition does not hold; what was found, where that was asked for.
     ConditionFailed(Option<Json>),
-    /// Another transaction is in the way.
-    Conflict,
     /// It cannot be done to the item that there is.
     Invalid(String),
 }
@@ -114,7 +112,6 @@ impl Reason {
         match self {
             Self::None => "None",
             Self::ConditionFailed(_) => "ConditionalCheckFailed",
-            Self::Conflict => "TransactionConflict",
             Self::Invalid(_) => "ValidationError",
         }
     }
@@ -123,7 +120,6 @@ impl Reason {
         let mut body = json!({"Code": self.code()});
         match self {
             Self::None => {}
-            Self::Conflict => body["Message"] = json!("Transaction is ongoing for the item"),
             Self::Invalid(text) => body["Message"] = json!(text),
             Self::ConditionFailed(found) => {
                 body["Message"] = json!("The conditional request failed");

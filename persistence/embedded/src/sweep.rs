@@ -87,8 +87,13 @@ impl Inner {
             looked += found.len();
             let mut over = Vec::new();
             for (row, value) in found {
-                if is_over(&Item::stored(&value)?) {
-                    over.push(row);
+                match Item::stored(&value) {
+                    Ok(item) if is_over(&item) => over.push(row),
+                    Ok(_) => {}
+                    // It stays, and those behind it have their turn.
+                    Err(_) => {
+                        tracing::warn!("a stored item cannot be read, and is not looked at for its expiry")
+                    }
                 }
             }
             for over in over.chunks(STEP) {

@@ -249,14 +249,21 @@ impl Table {
         Ok(key)
     }
 
-    /// Whether an item may be stored, as far as its size and the keys of indexes go.
-    pub(crate) fn check(&self, item: &Item<'_>, too_large: &str) -> Result<(), Refusal> {
-        if item.size() > ITEM_MAX {
+    /// Whether an item may be stored, as far as its size and the keys of indexes go; its size.
+    pub(crate) fn check(&self, item: &Item<'_>, too_large: &str) -> Result<usize, Refusal> {
+        let size = item.size();
+        if size > ITEM_MAX {
             return Err(Refusal::invalid(too_large));
         }
         for index in &self.indexes {
-            for Attribute { name, kind } in index.schema.attributes() {
+            for (Attribute { name, kind }, max) in index.schema.attributes().zip([HASH_MAX, RANGE_MAX]) {
                 let Some(value) = item.get(name) else { continue };
+                if value.key_bytes() > max {
+                    return Err(Refusal::invalid(format!(
+                        "One or more parameter values were invalid: Size of index key {name} has exceeded the maximum size limit of {max} bytes, IndexName: {}",
+                        index.name
+                    )));
+                }
                 if !kind.is(value) {
                     return Err(Refusal::invalid(format!(
                         "One or more parameter values were invalid: Type mismatch for Index Key {name} Expected: {kind:?} Actual: {} IndexName: {}",
@@ -272,7 +279,7 @@ impl Table {
                 }
             }
         }
-        Ok(())
+        Ok(size)
     }
 
     /// Whether an item has rows beside its own.

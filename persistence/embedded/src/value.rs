@@ -72,6 +72,11 @@ impl<'a> Item<'a> {
         self.0.iter().map(|(name, value)| name.len() + value.size()).sum()
     }
 
+    /// Whether it may be stored, as far as lists and maps within each other go.
+    pub(crate) fn check_depth(&self) -> Result<(), Refusal> {
+        check_depth(&self.0)
+    }
+
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.push(b'{');
         for (at, (name, value)) in self.0.iter().enumerate() {
@@ -198,6 +203,15 @@ impl<'a> Value<'a> {
                 Ok(Self::Bs(members(set, "binary", |one, other| decoded(one).cmp(&decoded(other)))?))
             }
             other => Ok(other),
+        }
+    }
+
+    /// Bytes of a text or of bytes, which is all that a key may have too many of.
+    pub(crate) fn key_bytes(&self) -> usize {
+        match self {
+            Self::S(text) => text.len(),
+            Self::B(text) => decoded(text).len(),
+            _ => 0,
         }
     }
 
@@ -386,7 +400,7 @@ impl<'de> Visitor<'de> for ItemReader {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut attributes = Vec::with_capacity(map.size_hint().unwrap_or(8));
+        let mut attributes = Vec::with_capacity(map.size_hint().unwrap_or(12));
         while let Some(name) = map.next_key::<Borrowed<'de>>()? {
             attributes.push((name.0, map.next_value()?));
         }
@@ -397,13 +411,18 @@ impl<'de> Visitor<'de> for ItemReader {
                 return Err(A::Error::custom("one name stands for two attributes"));
             }
         }
-        if attributes.iter().any(|(_, value)| value.depth() > DEPTH_MAX) {
-            return Err(A::Error::custom(Refusal::invalid(
-                "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit",
-            )));
-        }
+        check_depth(&attributes).map_err(A::Error::custom)?;
         Ok(attributes)
     }
+}
+
+fn check_depth(attributes: &[(Text<'_>, Value<'_>)]) -> Result<(), Refusal> {
+    if attributes.iter().all(|(_, value)| value.depth() <= DEPTH_MAX) {
+        return Ok(());
+    }
+    Err(Refusal::invalid(
+        "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit",
+    ))
 }
 
 /// What the names that begin with `#` stand for.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
+use xxhash_rust::xxh3::Xxh3;
 
 use super::{Unmeasured, given, text};
 use crate::commit::Pending;
@@ -84,6 +85,8 @@ pub(super) struct Action<'r, 'a> {
     /// Of a put: the new row, and those beside it.
     value: Option<Slice>,
     companions: Vec<Slice>,
+    /// Bytes that it brings, as DynamoDB counts them; of an update, of its key alone.
+    pub(super) size: usize,
 }
 
 /// What a change does.
@@ -138,21 +141,21 @@ impl<'a> Request<'a> {
             }
         }
         let (mut value, mut companions) = (None, Vec::new());
-        let row = match (&self.item, &self.key) {
+        let (row, size) = match (&self.item, &self.key) {
             (Some(item), _) => {
                 let row = table.key_of_item(item)?;
-                table.check(item, "Item size has exceeded the maximum allowed size")?;
+                let size = table.check(item, "Item size has exceeded the maximum allowed size")?;
                 value = Some(item.bytes().into());
                 if table.has_companions() {
                     companions = table.companions(item, &row).into_iter().map(Slice::from).collect();
                 }
-                row
+                (row, size)
             }
-            (None, Some(key)) => table.key_of(key)?,
+            (None, Some(key)) => (table.key_of(key)?, key.size()),
             (None, None) => return Err(Refusal::invalid("The request has neither an item nor a key")),
         };
         let row = row.into();
-        Ok(Action { table, row, kind, request: self, given, condition, update, value, companions })
+        Ok(Action { table, row, kind, request: self, given, condition, update, value, companions, size })
     }
 
     /// Refuses what does not belong to this kind of request.
@@ -240,6 +243,7 @@ impl<'a> Action<'_, 'a> {
             Some(update) => update.expression.apply(&base, self.given).map_err(unfit)?,
             None => base,
         };
+        item.check_depth().map_err(unfit)?;
         self.table
             .check(&item, "Item size to update has exceeded the maximum allowed size")
             .map_err(unfit)?;
@@ -249,11 +253,6 @@ impl<'a> Action<'_, 'a> {
             Vec::new()
         };
         Ok((item.bytes().into(), companions))
-    }
-
-    /// Bytes that it brings, about.
-    pub(super) fn size(&self) -> usize {
-        self.value.as_deref().map_or(self.row.len(), <[u8]>::len)
     }
 
     /// What is returned of it.
@@ -274,13 +273,13 @@ impl<'a> Action<'_, 'a> {
         }
     }
 
-    /// Everything that makes it this action, as bytes.
-    pub(super) fn describe(&self, out: &mut Vec<u8>) {
+    /// Adds everything that makes it this action.
+    pub(super) fn describe(&self, sum: &mut Xxh3) {
         let Request { key, condition_expression, update_expression, .. } = self.request;
-        out.push(self.kind as u8);
+        sum.update(&[self.kind as u8, self.request.return_values_on_condition_check_failure as u8]);
         let mut part = |bytes: &[u8]| {
-            out.extend(bytes.len().to_le_bytes());
-            out.extend(bytes);
+            sum.update(&bytes.len().to_le_bytes());
+            sum.update(bytes);
         };
         part(self.table.name().as_bytes());
         part(self.value.as_deref().unwrap_or_default());
@@ -292,7 +291,6 @@ impl<'a> Action<'_, 'a> {
             part(name.as_bytes());
             part(meant.as_bytes());
         }
-        out.push(self.request.return_values_on_condition_check_failure as u8);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use super::action::{Action, Kind, Obstacle, Request};
 use super::{NOTHING, Unmeasured, parse};
@@ -63,7 +63,7 @@ pub(super) fn write(inner: &Inner, body: &[u8]) -> Result<Waiting<Bytes>, Refusa
             transaction.transact_items.iter().map(|one| one.prepare(inner)).collect();
         let actions = actions?;
         check_distinct(&actions)?;
-        let size: usize = actions.iter().map(Action::size).sum();
+        let size: usize = actions.iter().map(|action| action.size).sum();
         if size > BYTES_MAX {
             return Err(Refusal::invalid("Collection size of all items in a transaction cannot exceed 4MB"));
         }
@@ -105,9 +105,9 @@ impl Token {
                 "1 validation error detected: Value at 'clientRequestToken' failed to satisfy constraint: Member must have length between 1 and 36, inclusive",
             ));
         }
-        let mut meaning = Vec::with_capacity(64 * 1024);
+        let mut meaning = Xxh3::default();
         actions.iter().for_each(|action| action.describe(&mut meaning));
-        Ok(Self { token: xxh3_128(text.as_bytes()), meaning: xxh3_128(&meaning) })
+        Ok(Self { token: xxh3_128(text.as_bytes()), meaning: meaning.digest128() })
     }
 }
 

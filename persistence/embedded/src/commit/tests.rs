@@ -54,7 +54,7 @@ impl Test {
     }
 
     /// Counts up, unless `at_most` is reached.
-    fn count(&self, at_most: u8) -> impl Future<Output = Result<u8, Refusal>> + Unpin {
+    fn count(&self, at_most: u8) -> impl Future<Output = Result<u8, Refusal>> + Unpin + use<> {
         let waiting = self.commits.write(|pending| {
             let count = pending.get(b"count")?.map_or(0, |value| value[0]) + 1;
             if count > at_most {
@@ -75,7 +75,9 @@ impl Test {
 impl Drop for Test {
     fn drop(&mut self) {
         self.commits.stop();
-        self.writer.take().unwrap().join().unwrap();
+        if let Some(writer) = self.writer.take() {
+            writer.join().unwrap();
+        }
     }
 }
 
@@ -120,9 +122,37 @@ fn a_write_that_fails_takes_with_it_all_that_was_decided_on_top_of_it() {
         (None, None),
         "a repeat would be told of a success that was none"
     );
-    let again = test.count(9);
     test.verdicts.send(true).unwrap();
-    assert_eq!(answer(again), Ok(1));
+    // What is decided before the storage has recovered fails too.
+    let mut again = std::iter::repeat_with(|| answer(test.count(9)));
+    assert_eq!(again.find(|outcome| *outcome != Err(Refusal::Broken)), Some(Ok(1)));
+}
+
+#[test]
+fn when_the_thread_that_writes_dies_whoever_waits_is_told_and_all_later_are_refused() {
+    let mut test = Test::start();
+    let first = test.count(9);
+    test.begun.recv().unwrap();
+    let second = test.count(9);
+    // Without it the storage panics.
+    test.verdicts = channel().0;
+    assert_eq!((answer(first), answer(second)), (Err(Refusal::Broken), Err(Refusal::Broken)));
+    assert!(test.writer.take().unwrap().join().is_err());
+    assert_eq!(answer(test.count(9)), Err(Refusal::Broken));
+}
+
+#[test]
+fn one_more_than_may_wait_is_refused() {
+    let test = Test::start();
+    let first = test.count(u8::MAX);
+    test.begun.recv().unwrap();
+    let waiting: Vec<_> = (0..WAITING_MAX).map(|_| test.count(0)).collect();
+    assert_eq!(answer(test.count(0)), Err(Refusal::Throttled));
+    test.verdicts.send(true).unwrap();
+    assert_eq!(answer(first), Ok(1));
+    for refused in waiting {
+        assert_eq!(answer(refused), Err(Refusal::ConditionFailed(None)));
+    }
 }
 
 #[test]

@@ -13,9 +13,12 @@ use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+use fjall::compaction::Leveled;
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
 use super::{Failed, Found, Rows, Slice, Storage, View, journal};
 
@@ -29,8 +32,16 @@ const TREES: &str = "keyspaces";
 const ROWS: &str = "rows";
 /// Blocks of files that are kept in memory.
 const CACHE_BYTES: u64 = 12 * 1024 * 1024;
-/// Rows in memory before they become a file. One such table fills while another is written, so twice this much, and rarely more.
+/// Rows in memory before they become a file.
 const MEMTABLE_BYTES: u64 = 12 * 1024 * 1024;
+/// Tables in memory that wait to become files; whoever writes waits then too. `fjall` itself would wait at one more, and not
+/// see when the thread that writes them has failed.
+const WAITING_MAX: usize = 3;
+/// How often it is looked whether fewer wait.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Files of the newest rows before they are merged: at `fjall`'s own four, the merging and the deleting of what was merged
+/// held everybody up twice as long.
+const NEWEST_FILES: u8 = 12;
 /// Journals are given up when what they hold is in files; `fjall` starts another at 64 MB.
 const JOURNALS_BYTES: u64 = 64 * 1024 * 1024;
 /// Files that are kept open.
@@ -86,19 +97,24 @@ impl File {
     fn append(&self, rows: &Rows) -> Result<(), Broken> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         let Some(Open { database, rows: tree }) = &*open else { return Err(Broken::Untouched) };
-        let number = database.seqno();
-        let mut batch = database.batch().durability(Some(PersistMode::SyncData));
-        // In order, so that neighbours are looked for in the same places.
-        let mut rows: Vec<_> = rows.iter().collect();
-        rows.sort_unstable_by_key(|(key, _)| *key);
-        for (key, value) in rows {
-            match value {
-                Some(value) => batch.insert(tree, key.clone(), value.clone()),
-                None => batch.remove(tree, key.clone()),
-            }
-        }
+        let mut number = database.seqno();
         // Where `fjall` panics it has broken its own rules, and is as good as failed.
-        match catch_unwind(AssertUnwindSafe(|| batch.commit())) {
+        let written = catch_unwind(AssertUnwindSafe(|| {
+            make_room(database, tree)?;
+            number = database.seqno();
+            let mut batch = database.batch().durability(Some(PersistMode::SyncData));
+            // In order, so that neighbours are looked for in the same places.
+            let mut rows: Vec<_> = rows.iter().collect();
+            rows.sort_unstable_by_key(|(key, _)| *key);
+            for (key, value) in rows {
+                match value {
+                    Some(value) => batch.insert(tree, key.clone(), value.clone()),
+                    None => batch.remove(tree, key.clone()),
+                }
+            }
+            batch.commit()
+        }));
+        match written {
             Ok(Ok(())) => {
                 #[cfg(test)]
                 if self.fail_next.swap(false, std::sync::atomic::Ordering::Relaxed) {
@@ -146,14 +162,13 @@ impl Storage for File {
         if let Broken::At(number) = broken {
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(number);
         }
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.close();
         Err(Failed)
     }
 
     fn recover(&self) -> Result<(), Failed> {
-        let mut current = self.open.write().unwrap_or_else(PoisonError::into_inner);
         // `fjall` holds a lock, which goes first.
-        *current = None;
+        self.close();
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         let reopened = match *failed {
             Some(number) => journal::cut_from(&self.folder, number).map_err(OpenError::from),
@@ -162,7 +177,7 @@ impl Storage for File {
         match reopened.and_then(|()| open(&self.folder)) {
             Ok(open) => {
                 *failed = None;
-                *current = Some(open);
+                *self.open.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
                 tracing::warn!("the embedded DynamoDB was opened again after a failure");
                 Ok(())
             }
@@ -174,8 +189,26 @@ impl Storage for File {
     }
 
     fn close(&self) {
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = None;
+        // It may take a while to end: meanwhile whoever calls is refused, and does not wait.
+        let open = self.open.write().unwrap_or_else(PoisonError::into_inner).take();
+        if catch_unwind(AssertUnwindSafe(|| drop(open))).is_err() {
+            tracing::error!("the embedded DynamoDB was not closed in order");
+        }
     }
+}
+
+/// Makes the table in memory a file when it is nearly full: here, where it can be waited for. `fjall`'s own thread, which does so
+/// when it is full, waits for itself when it is far behind (fjall-rs/fjall#323), and meanwhile nothing bounds the table.
+fn make_room(database: &Database, tree: &Keyspace) -> fjall::Result<()> {
+    if tree.tree.active_memtable().size() < MEMTABLE_BYTES / 4 * 3 {
+        return Ok(());
+    }
+    while tree.tree.sealed_memtable_count() >= WAITING_MAX {
+        // Says when the thread has failed.
+        database.persist(PersistMode::Buffer)?;
+        thread::sleep(LOOK_EVERY);
+    }
+    tree.rotate_memtable().map(drop)
 }
 
 /// The rows as they were at one moment.
@@ -233,6 +266,9 @@ fn forget_unfinished(folder: &Path) -> Result<(), OpenError> {
 }
 
 fn open(folder: &Path) -> Result<Open, OpenError> {
+    if journal::is_damaged(folder)? {
+        return Err(OpenError::Damaged("what was flushed to a journal cannot be read".to_owned()));
+    }
     match try_open(folder) {
         // Or it has panicked.
         Err(fjall::Error::JournalRecovery(_) | fjall::Error::Unrecoverable) => {
@@ -252,8 +288,13 @@ fn try_open(folder: &Path) -> fjall::Result<Open> {
             .max_journaling_size(JOURNALS_BYTES)
             .worker_threads(1)
             .open()?;
-        let rows =
-            database.keyspace(ROWS, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))?;
+        let rows = database.keyspace(ROWS, || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(MEMTABLE_BYTES)
+                .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(NEWEST_FILES)))
+        })?;
+        // `fjall` flushes what is in its folders, and not that they are there.
+        fs::File::open(folder.join(TREES))?.sync_all()?;
         Ok(Open { database, rows })
     });
     opened.unwrap_or(Err(fjall::Error::Unrecoverable))

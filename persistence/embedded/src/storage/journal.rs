@@ -11,10 +11,14 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// How a journal's file ends.
 const SUFFIX: &str = "jnl";
+/// The first byte of a write.
+const START: u8 = 1;
 /// The last bytes of a write.
 const MAGIC: [u8; 4] = *b"FJL\x03";
-/// The largest entry: a row, and then some.
-const ENTRY_MAX: usize = 2 * 1024 * 1024;
+/// The largest entry: an item of 400 KB may be several times as long as JSON.
+const ENTRY_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that are looked through at once.
+const PIECE: u64 = 1024 * 1024;
 
 /// The journals of a folder, the oldest first.
 pub(super) fn all(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -46,28 +50,53 @@ pub(super) fn cut_from(folder: &Path, number: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Cuts off what cannot be read at the end of the last journal. Where a whole write follows it stays: that was flushed, and has
-/// been damaged since.
+/// Whether a whole write follows something that cannot be read: that was flushed, and has been damaged since. A crash leaves
+/// nothing like it, and `fjall` would take what comes before it for all there is.
+pub(super) fn is_damaged(folder: &Path) -> io::Result<bool> {
+    for journal in all(folder)? {
+        if whole_write_after(&journal, readable(&journal)?)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Cuts off what cannot be read at the end of the last journal, which [is not damaged](is_damaged).
 pub(super) fn cut_torn(folder: &Path) -> io::Result<()> {
     let Some(journal) = all(folder)?.pop() else { return Ok(()) };
-    let mut writes = Writes::of(&journal)?;
+    tracing::warn!("the last write was cut short by a crash, and is forgotten: nobody was told of it");
+    cut(&journal, readable(&journal)?)
+}
+
+/// Where the last whole write ends before the first that is not.
+fn readable(journal: &Path) -> io::Result<u64> {
+    let mut writes = Writes::of(journal)?;
     let mut end = 0;
     while let Found::Write { is_whole: true, .. } = writes.next()? {
         end = writes.at;
     }
-    let mut rest = Vec::new();
-    let mut file = fs::File::open(&journal)?;
-    file.seek(SeekFrom::Start(end))?;
-    file.read_to_end(&mut rest)?;
-    let ends = rest.windows(MAGIC.len()).enumerate().filter(|(_, bytes)| *bytes == MAGIC);
-    for (at, _) in ends {
-        let mut writes = Writes { reader: &rest[at + MAGIC.len()..], at: 0 };
-        if let Found::Write { is_whole: true, .. } = writes.next()? {
-            return Ok(());
+    Ok(end)
+}
+
+/// Whether a whole write begins somewhere behind what was read last.
+fn whole_write_after(journal: &Path, from: u64) -> io::Result<bool> {
+    let (mut file, mut writes) = (fs::File::open(journal)?, Writes::of(journal)?);
+    let mut start = from;
+    loop {
+        file.seek(SeekFrom::Start(start))?;
+        let mut piece = Vec::new();
+        (&mut file).take(PIECE).read_to_end(&mut piece)?;
+        if piece.is_empty() {
+            return Ok(false);
         }
+        for (at, _) in piece.iter().enumerate().filter(|(_, byte)| **byte == START) {
+            writes.reader.seek(SeekFrom::Start(start + at as u64))?;
+            if let Found::Write { is_whole: true, .. } = writes.next()? {
+                return Ok(true);
+            }
+        }
+        start += piece.len() as u64;
     }
-    tracing::warn!("the last write was cut short by a crash, and is forgotten: nobody was told of it");
-    cut(&journal, end)
 }
 
 fn cut(journal: &Path, end: u64) -> io::Result<()> {
@@ -108,7 +137,7 @@ impl<R: Read> Writes<R> {
     fn read(&mut self) -> io::Result<Found> {
         let mut head = [0; 13];
         self.take(&mut head)?;
-        let [1, rest @ ..] = head else { return Ok(Found::Nothing) };
+        let [START, rest @ ..] = head else { return Ok(Found::Nothing) };
         let (entries, number) = (number_of(&rest[..4]), number_of(&rest[4..]));
         let (mut sum, mut bytes) = (Xxh3::default(), Vec::new());
         for _ in 0..entries {

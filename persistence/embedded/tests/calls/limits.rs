@@ -156,3 +156,51 @@ fn what_is_not_known_is_refused_and_never_ignored() {
     assert!(told.starts_with("ResourceNotFoundException"), "{told}");
     assert_eq!(test.found("Scan", json!({"TableName": "rows"})), [""; 0]);
 }
+
+#[test]
+fn keys_of_indexes_have_bounds_too() {
+    let test = Test::start();
+    test.done(
+        "CreateTable",
+        json!({
+            "TableName": "indexed", "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [{"AttributeName": "PK", "KeyType": "HASH"}],
+            "AttributeDefinitions": [
+                {"AttributeName": "PK", "AttributeType": "S"}, {"AttributeName": "a", "AttributeType": "S"},
+                {"AttributeName": "b", "AttributeType": "B"},
+            ],
+            "GlobalSecondaryIndexes": [{
+                "IndexName": "by_a", "Projection": {"ProjectionType": "ALL"},
+                "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}, {"AttributeName": "b", "KeyType": "RANGE"}],
+            }],
+        }),
+    );
+    let item = |hash: usize, range: usize| {
+        json!({"TableName": "indexed", "Item": {
+            "PK": {"S": "p"}, "a": {"S": "x".repeat(hash)}, "b": {"B": "AAAA".repeat(range)},
+        }})
+    };
+    for (hash, range, why) in [(70_000, 1, "2048"), (2049, 1, "2048"), (1, 342, "1024")] {
+        let told = test.refused("PutItem", item(hash, range));
+        assert!(told.starts_with("ValidationException") && told.contains(why), "{told}");
+    }
+    test.done("PutItem", item(2048, 341));
+}
+
+#[test]
+fn an_update_makes_nothing_that_could_not_be_read() {
+    let test = Test::start();
+    test.table("rows");
+    let deep = (0..31).fold(json!({"S": "deep"}), |value, _| json!({"M": {"k": value}}));
+    test.done("PutItem", with(deep));
+    let deeper = |value| {
+        json!({
+            "TableName": "rows", "Key": key("p", "s"), "UpdateExpression": "SET a.k = :deeper",
+            "ExpressionAttributeValues": {":deeper": value},
+        })
+    };
+    let told =
+        test.refused("UpdateItem", deeper((0..32).fold(json!({"S": ""}), |value, _| json!({"L": [value]}))));
+    assert!(told.starts_with("ValidationException") && told.contains("Nesting Levels"), "{told}");
+    test.done("UpdateItem", deeper(json!({"S": "flat"})));
+}

@@ -36,6 +36,8 @@ pub enum Reason {
     None,
     /// Its condition does not hold; what was found, where that was asked for.
     ConditionFailed(Option<Json>),
+    /// Another transaction is in the way: never said here, where writes come one at a time, but by whoever plays DynamoDB.
+    Conflict,
     /// It cannot be done to the item that there is.
     Invalid(String),
 }
@@ -112,6 +114,7 @@ impl Reason {
         match self {
             Self::None => "None",
             Self::ConditionFailed(_) => "ConditionalCheckFailed",
+            Self::Conflict => "TransactionConflict",
             Self::Invalid(_) => "ValidationError",
         }
     }
@@ -120,6 +123,7 @@ impl Reason {
         let mut body = json!({"Code": self.code()});
         match self {
             Self::None => {}
+            Self::Conflict => body["Message"] = json!("Transaction is ongoing for the item"),
             Self::Invalid(text) => body["Message"] = json!(text),
             Self::ConditionFailed(found) => {
                 body["Message"] = json!("The conditional request failed");

@@ -129,6 +129,34 @@ fn a_write_that_fails_takes_with_it_all_that_was_decided_on_top_of_it() {
 }
 
 #[test]
+fn what_was_decided_before_all_was_had_again_is_failed() {
+    let (held, (begin, begun), (verdicts, given)) = (Arc::new(Memory::default()), channel(), channel());
+    let storage = Held { memory: held, begun: begin, verdicts: Mutex::new(given) };
+    let commits = Arc::new(Commits::new(Box::new(storage), false));
+    let (writing, (decide, decided)) = (Arc::clone(&commits), channel());
+    let set = |commits: &Commits| {
+        commits.write(|pending| {
+            pending.set(Slice::from("a"), Some(Slice::from("1")));
+            Ok(())
+        })
+    };
+    let writer = std::thread::spawn(move || {
+        writing.run(|| {
+            decide.send(set(&writing)).unwrap();
+            Ok(())
+        });
+    });
+    let first = set(&commits);
+    begun.recv().unwrap();
+    verdicts.send(false).unwrap();
+    verdicts.send(true).unwrap();
+    assert_eq!(answer(first.answer()), Err(Refusal::Broken));
+    assert_eq!(answer(decided.recv().unwrap().answer()), Err(Refusal::Broken));
+    commits.stop();
+    writer.join().unwrap();
+}
+
+#[test]
 fn when_the_thread_that_writes_dies_whoever_waits_is_told_and_all_later_are_refused() {
     let mut test = Test::start();
     let first = test.count(9);

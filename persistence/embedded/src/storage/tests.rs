@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::file::File;
+use super::file::{File, NEARLY_FULL};
 use super::journal::{self, tests::ends};
 use super::{Failed, Memory, Rows, Slice, Storage};
 
@@ -61,6 +61,22 @@ fn what_was_written_is_there_when_the_folder_is_opened_again() {
     let file = File::open(folder.path()).unwrap();
     assert_eq!(keys(&file, "0", "9", false), ["1", "2", "3"]);
     assert_eq!(text(&file, "last").as_deref(), Some("3"));
+}
+
+#[test]
+fn rows_become_files_before_their_table_in_memory_is_full() {
+    const ROW: usize = 1024 * 1024;
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::open(folder.path()).unwrap();
+    let keys_written: Vec<String> = (10..50).map(|number| number.to_string()).collect();
+    let value = "x".repeat(ROW);
+    for key in &keys_written {
+        file.write(&rows(&[(key, Some(&value))])).unwrap();
+        assert!(file.in_memory() < NEARLY_FULL + 2 * ROW as u64, "{} bytes at {key}", file.in_memory());
+    }
+    assert_eq!(keys(&file, "0", "9", false), keys_written);
+    drop(file);
+    assert_eq!(keys(&File::open(folder.path()).unwrap(), "0", "9", false), keys_written);
 }
 
 #[test]

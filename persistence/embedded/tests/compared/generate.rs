@@ -1,8 +1,8 @@
 //! Random requests, most of which make sense, over so few keys that they meet.
 
-use rand::RngExt;
 mod expressions;
 
+use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use serde_json::{Map, Value, json};

@@ -161,6 +161,13 @@ fn requests_in(text: &str) -> Vec<(String, Option<String>)> {
             }
         }
     }
+    // What `dynamo/transaction.rs` writes.
+    for (call, action) in [("put", "Put"), ("delete", "Delete"), ("check", "ConditionCheck")] {
+        for rest in code.split(&format!("transaction.{call}(")).skip(1) {
+            let (_, table) = rest.split_once("tables.").unwrap();
+            found.push((action.to_owned(), Some(identifier(table).to_owned())));
+        }
+    }
     found
 }
 

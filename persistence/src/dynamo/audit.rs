@@ -7,15 +7,17 @@ mod tests;
 
 use std::fmt;
 
-use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::CancellationReason;
 use chrono::{DateTime, SecondsFormat, Utc};
+use engine::RequestToken;
+use engine::chance::{Chance, SystemChance};
 use engine::store::LoadError;
 
 use super::accounts::AccountKind;
 use super::error::load_error;
 use super::items::{Item, text, text_of};
+use super::transaction::{Attributes, Transaction};
 use super::{Dynamo, keys};
 
 /// Entries that one request writes (DynamoDB developer guide, "Transactions: how it works").
@@ -182,10 +184,16 @@ impl AuditTrail {
         if entries.is_empty() {
             return Ok(());
         }
-        let puts: Result<Vec<_>, BuildError> = entries.iter().map(|entry| self.put(entry)).collect();
-        let puts = puts.map_err(|error| AuditError::Refused(error.to_string()))?;
-        match self.dynamo.patient.transact_write_items().set_transact_items(Some(puts)).send().await {
-            Ok(_) => Ok(()),
+        let mut transaction = Transaction::new(entries.len());
+        for entry in entries {
+            transaction.put(&self.dynamo.tables.audit, |put| {
+                put.item(|row| write(entry, row));
+                put.condition(keys::IS_ABSENT);
+            });
+        }
+        let token = RequestToken::new(SystemChance.bits());
+        match transaction.send(self.dynamo.patient.transact_write_items(), token).await {
+            Ok(()) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled))
                     if cancelled.cancellation_reasons().iter().any(found_its_row) =>
@@ -228,11 +236,6 @@ impl AuditTrail {
         let last = shown.last().filter(|_| has_more);
         let next = last.and_then(|item| text_of(item, keys::SK)).map(|sort| AuditCursor(sort.to_owned()));
         Ok(AuditPage { rows: shown.iter().map(read).collect(), next })
-    }
-
-    fn put(&self, entry: &AuditEntry) -> Result<TransactWriteItem, BuildError> {
-        let put = Put::builder().table_name(&self.dynamo.tables.audit).set_item(Some(item(entry)));
-        Ok(TransactWriteItem::builder().put(put.condition_expression(keys::IS_ABSENT).build()?).build())
     }
 }
 
@@ -331,27 +334,24 @@ fn found_its_row(reason: &CancellationReason) -> bool {
     reason.code() == Some(CONDITION_FAILED)
 }
 
-fn item(entry: &AuditEntry) -> Item {
+fn write(entry: &AuditEntry, row: &mut Attributes<'_>) {
     let AuditEntry { owner, at, id, actor, action, outcome, subject, request_id } = entry;
-    let mut attributes = vec![
-        (keys::PK, owner.partition()),
-        (keys::SK, format!("{}{SEPARATOR}{id:032x}", written(*at))),
-        (ACTOR, actor.email.clone()),
-        (ACTOR_TYPE, actor.word().to_owned()),
-        (ACTION, action.as_str().to_owned()),
-        (OUTCOME, outcome.as_str().to_owned()),
-        (REQUEST_ID, request_id.clone()),
-    ];
+    row.text(keys::PK, owner.partition());
+    row.text(keys::SK, format_args!("{}{SEPARATOR}{id:032x}", written(*at)));
+    row.text(ACTOR, &actor.email);
+    row.text(ACTOR_TYPE, actor.word());
+    row.text(ACTION, action.as_str());
+    row.text(OUTCOME, outcome.as_str());
+    row.text(REQUEST_ID, request_id);
     match subject {
         AuditSubject::All => {}
-        AuditSubject::File { filename } => attributes.push((FILENAME, filename.clone())),
-        AuditSubject::Seat { doctor_id, date, start } => attributes.extend([
-            (keys::DOCTOR_ID, doctor_id.clone()),
-            (keys::DATE, date.clone()),
-            (keys::START, start.clone()),
-        ]),
+        AuditSubject::File { filename } => row.text(FILENAME, filename),
+        AuditSubject::Seat { doctor_id, date, start } => {
+            row.text(keys::DOCTOR_ID, doctor_id);
+            row.text(keys::DATE, date);
+            row.text(keys::START, start);
+        }
     }
-    attributes.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect()
 }
 
 fn read(item: &Item) -> AuditRow {

@@ -5,7 +5,7 @@ use engine::store::Batch;
 use super::transact::Plan;
 use crate::tables::TableNames;
 
-/// How many actions the batch becomes; none when it cannot be written.
+/// How many actions the batch becomes.
 pub fn actions(tables: &TableNames, batch: &Batch) -> usize {
-    Plan::of(tables, batch).map_or(0, |plan| plan.actions.len())
+    Plan::of(tables, batch).transaction.actions()
 }

@@ -9,7 +9,7 @@ use engine::calendar::{DateSpelling, ScheduleRow};
 use engine::store::{Batch, CommitError, DateRows, LoadError, Reason};
 use engine::{BookingStore, DoctorId};
 use futures::FutureExt;
-use futures::future::{BoxFuture, ready, try_join_all};
+use futures::future::{BoxFuture, try_join_all};
 
 use super::error::{Failure, load_error};
 use super::items::{read_booking, read_schedule, text};
@@ -100,23 +100,9 @@ impl BookingStore for DynamoBookings {
     }
 
     fn commit(&self, batch: &Batch) -> BoxFuture<'static, Result<(), CommitError>> {
-        let Plan { actions, shape } = match Plan::of(&self.dynamo.tables, batch) {
-            Ok(plan) => plan,
-            Err(error) => return ready(Err(CommitError::Malformed(error.to_string()))).boxed(),
-        };
-        let request = self
-            .dynamo
-            .strict
-            .transact_write_items()
-            .set_transact_items(Some(actions))
-            .client_request_token(batch.token.to_string());
-        async move {
-            match request.send().await {
-                Ok(_) => Ok(()),
-                Err(error) => Err(commit_error(&shape, &error)),
-            }
-        }
-        .boxed()
+        let Plan { transaction, shape } = Plan::of(&self.dynamo.tables, batch);
+        let sent = transaction.send(self.dynamo.strict.transact_write_items(), batch.token);
+        async move { sent.await.map_err(|error| commit_error(&shape, &error)) }.boxed()
     }
 }
 

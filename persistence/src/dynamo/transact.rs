@@ -2,23 +2,23 @@
 //!
 //! The fence's condition is checked here; why the epoch grows is told in `engine/src/shard/range.rs`.
 
-use aws_sdk_dynamodb::error::BuildError;
-use aws_sdk_dynamodb::types::{
-    CancellationReason, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
-};
-use engine::DoctorId;
-use engine::calendar::{Booking, Event, ScheduleRow, SpellingSet};
+#[cfg(test)]
+mod tests;
+
+use aws_sdk_dynamodb::types::CancellationReason;
+use engine::calendar::Event;
 use engine::store::{Batch, BatchEvent, FenceCheck, Reason, Reasons};
 
-use super::items::{Item, booking_item, event_of, number, schedule_item, text};
+use super::items::{event_of, write_booking, write_schedule};
 use super::keys;
+use super::transaction::Transaction;
 use crate::tables::TableNames;
 
 /// A batch as actions, in the order in which the store reports their reasons: fences first, then events.
 pub(super) struct Plan {
     /// What is sent.
-    pub(super) actions: Vec<TransactWriteItem>,
-    /// Whose they are.
+    pub(super) transaction: Transaction,
+    /// Whose actions they are.
     pub(super) shape: Shape,
 }
 
@@ -30,19 +30,19 @@ pub(super) struct Shape {
 }
 
 impl Plan {
-    /// Translates a batch. Fails only when an action lacks what the SDK requires.
-    pub(super) fn of(tables: &TableNames, batch: &Batch) -> Result<Self, BuildError> {
-        let mut actions = Vec::with_capacity(batch.checks.len() + batch.events.len());
+    /// Translates a batch.
+    pub(super) fn of(tables: &TableNames, batch: &Batch) -> Self {
+        let mut transaction = Transaction::new(batch.checks.len() + batch.events.len());
         for check in &batch.checks {
-            actions.push(fence_check(tables, *check)?);
+            push_check(tables, *check, &mut transaction);
         }
         let mut events = Vec::with_capacity(batch.events.len());
         for event in &batch.events {
-            let before = actions.len();
-            push_event(tables, event, &mut actions)?;
-            events.push(actions.len() - before);
+            let before = transaction.actions();
+            push_event(tables, event, &mut transaction);
+            events.push(transaction.actions() - before);
         }
-        Ok(Self { actions, shape: Shape { checks: batch.checks.len(), events } })
+        Self { transaction, shape: Shape { checks: batch.checks.len(), events } }
     }
 }
 
@@ -62,71 +62,46 @@ impl Shape {
     }
 }
 
-fn fence_check(tables: &TableNames, check: FenceCheck) -> Result<TransactWriteItem, BuildError> {
-    let check = ConditionCheck::builder()
-        .table_name(&tables.engine)
-        .key(keys::PK, text(keys::fence_partition(check.range)))
-        .condition_expression(keys::EPOCH_STANDS)
-        .expression_attribute_values(keys::EPOCH_VALUE, number(check.epoch.get()))
-        .build()?;
-    Ok(TransactWriteItem::builder().condition_check(check).build())
+fn push_check(tables: &TableNames, check: FenceCheck, transaction: &mut Transaction) {
+    transaction.check(&tables.engine, |action| {
+        action.key(|key| key.text(keys::PK, keys::fence_partition(check.range)));
+        action.condition(keys::EPOCH_STANDS);
+        action.values(|values| values.number(keys::EPOCH_VALUE, check.epoch.get()));
+    });
 }
 
 fn push_event(
     tables: &TableNames,
     BatchEvent { doctor, id, event }: &BatchEvent,
-    actions: &mut Vec<TransactWriteItem>,
-) -> Result<(), BuildError> {
+    transaction: &mut Transaction,
+) {
     match event {
-        Event::Booked(booking) => {
-            let put = put_booking(tables, booking_item(doctor, *id, booking))?;
-            actions.push(TransactWriteItem::builder().put(put).build());
-        }
+        Event::Booked(booking) => transaction.put(&tables.bookings, |put| {
+            put.item(|row| write_booking(doctor, *id, booking, row));
+            put.condition(keys::IS_ABSENT);
+            // So that our own earlier success can be told from it.
+            put.returns_what_is_there();
+        }),
         Event::Cancelled { booking, spellings } => {
-            for delete in delete_bookings(tables, doctor, booking, *spellings) {
-                actions.push(TransactWriteItem::builder().delete(delete?).build());
+            for spelling in spellings.iter() {
+                transaction.delete(&tables.bookings, |delete| {
+                    delete.key(|key| {
+                        key.text(keys::PK, keys::bookings_partition(doctor, booking.date, spelling));
+                        key.text(keys::SK, keys::booking_sort(booking.start, &booking.user));
+                    });
+                    delete.condition(keys::IS_PRESENT);
+                });
             }
         }
         Event::ScheduleSet { weekday, rows } => {
             let partition = keys::weekday_partition(doctor, *weekday);
             for row in rows {
-                let put = put_schedule(tables, partition.clone(), *row)?;
-                actions.push(TransactWriteItem::builder().put(put).build());
+                transaction.put(&tables.availability, |put| {
+                    put.item(|item| write_schedule(&partition, *row, item));
+                });
             }
         }
     }
-    Ok(())
-}
-
-/// The item that is in the way comes back with the failure, so that our own earlier success can be told from
-/// it.
-fn put_booking(tables: &TableNames, item: Item) -> Result<Put, BuildError> {
-    Put::builder()
-        .table_name(&tables.bookings)
-        .set_item(Some(item))
-        .condition_expression(keys::IS_ABSENT)
-        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-        .build()
-}
-
-fn delete_bookings(
-    tables: &TableNames,
-    doctor: &DoctorId,
-    booking: &Booking,
-    spellings: SpellingSet,
-) -> impl Iterator<Item = Result<Delete, BuildError>> {
-    spellings.iter().map(move |spelling| {
-        Delete::builder()
-            .table_name(&tables.bookings)
-            .key(keys::PK, text(keys::bookings_partition(doctor, booking.date, spelling)))
-            .key(keys::SK, text(keys::booking_sort(booking.start, &booking.user)))
-            .condition_expression(keys::IS_PRESENT)
-            .build()
-    })
-}
-
-fn put_schedule(tables: &TableNames, partition: String, row: ScheduleRow) -> Result<Put, BuildError> {
-    Put::builder().table_name(&tables.availability).set_item(Some(schedule_item(partition, row))).build()
 }
 
 /// Codes: API reference, `TransactWriteItems`, "`TransactionCanceledException`". One that is not listed there
@@ -152,56 +127,5 @@ const fn severity(reason: &Reason) -> u8 {
         Reason::Transient => 1,
         Reason::ConditionFailed { .. } => 2,
         Reason::Invalid => 3,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reasons(codes: &[&str]) -> Vec<CancellationReason> {
-        codes.iter().map(|code| CancellationReason::builder().code(*code).build()).collect()
-    }
-
-    #[test]
-    fn each_reason_reaches_its_fence_or_event_and_the_worst_one_counts() {
-        let shape = Shape { checks: 2, events: vec![1, 3, 2] };
-        let codes = [
-            "None",
-            "ConditionalCheckFailed",
-            "TransactionConflict",
-            "None",
-            "ConditionalCheckFailed",
-            "ThrottlingError",
-            "ValidationError",
-            "ConditionalCheckFailed",
-        ];
-        let failed = Reason::ConditionFailed { found: None };
-        assert_eq!(
-            shape.attribute(&reasons(&codes)),
-            Some(Reasons {
-                checks: vec![Reason::Innocent, failed],
-                events: vec![Reason::Transient, failed, Reason::Invalid],
-            })
-        );
-    }
-
-    #[test]
-    fn a_list_of_another_length_says_nothing() {
-        let shape = Shape { checks: 1, events: vec![1, 2] };
-        for count in [0, 1, 3, 5] {
-            assert_eq!(shape.attribute(&reasons(&vec!["None"; count])), None, "{count} reasons");
-        }
-    }
-
-    #[test]
-    fn an_unheard_of_reason_is_nobodys_fault() {
-        for code in ["ProvisionedThroughputExceeded", "RequestLimitExceeded", "Unheard-of"] {
-            assert_eq!(
-                reason_of(&CancellationReason::builder().code(code).build()),
-                Reason::Transient,
-                "{code}"
-            );
-        }
     }
 }

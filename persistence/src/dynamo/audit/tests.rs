@@ -1,6 +1,23 @@
-//! What is a cursor, and what `Debug` hides.
+//! What is a cursor, what `Debug` hides, and that what is sent is what the SDK would send.
+
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 
 use super::*;
+use crate::dynamo::transaction::tests::Nowhere;
+
+fn entry(subject: AuditSubject) -> AuditEntry {
+    let party = |kind, email: &str| AuditParty { kind, email: email.to_owned() };
+    AuditEntry {
+        owner: party(AccountKind::User, "अनु@उदाहरण.भारत"),
+        at: DateTime::UNIX_EPOCH,
+        id: 1,
+        actor: party(AccountKind::Doctor, "o\"neil@x.com"),
+        action: AuditAction::FileDeleted,
+        outcome: AuditOutcome::Done,
+        subject,
+        request_id: "request".to_owned(),
+    }
+}
 
 #[test]
 fn only_a_key_of_ours_is_a_cursor() {
@@ -22,17 +39,60 @@ fn only_a_key_of_ours_is_a_cursor() {
 
 #[test]
 fn nothing_personal_is_shown_to_whoever_debugs() {
-    let party = AuditParty { kind: AccountKind::User, email: "ada@x.com".to_owned() };
-    let entry = AuditEntry {
-        owner: party.clone(),
-        at: DateTime::UNIX_EPOCH,
-        id: 1,
-        actor: party,
-        action: AuditAction::FileDeleted,
-        outcome: AuditOutcome::Done,
-        subject: AuditSubject::File { filename: "x-ray".to_owned() },
+    let subject = AuditSubject::File { filename: "x-ray".to_owned() };
+    let entry = entry(subject.clone());
+    let row = AuditRow {
+        at: String::new(),
+        actor: entry.actor.email.clone(),
+        actor_type: entry.actor.word().to_owned(),
+        action: entry.action.as_str().to_owned(),
+        outcome: entry.outcome.as_str().to_owned(),
+        subject,
         request_id: String::new(),
     };
-    let shown = format!("{entry:?} {:?} {:?} {:?}", entry.owner, entry.subject, read(&item(&entry)));
-    assert!(!shown.contains("ada") && !shown.contains("x-ray"), "{shown}");
+    let shown = format!("{entry:?} {:?} {:?} {row:?}", entry.owner, entry.subject);
+    assert!(!shown.contains("अनु") && !shown.contains("neil") && !shown.contains("x-ray"), "{shown}");
+}
+
+#[tokio::test]
+async fn what_is_sent_for_entries_is_what_the_sdk_would_send() {
+    let subjects = [
+        (AuditSubject::All, vec![]),
+        (
+            AuditSubject::File { filename: "\"Röntgen\".png".to_owned() },
+            vec![("filename", "\"Röntgen\".png")],
+        ),
+        (
+            AuditSubject::Seat {
+                doctor_id: "dr@x.com".to_owned(),
+                date: "2026-11-30".to_owned(),
+                start: "09:00".to_owned(),
+            },
+            vec![("doctor_id", "dr@x.com"), ("date", "2026-11-30"), ("start", "09:00")],
+        ),
+    ];
+    let (mut entries, mut puts) = (Vec::new(), Vec::new());
+    for (subject, own) in subjects {
+        entries.push(entry(subject));
+        let attributes = [
+            ("PK", "user#अनु@उदाहरण.भारत"),
+            ("SK", "1970-01-01T00:00:00.000Z#00000000000000000000000000000001"),
+            ("actor", "o\"neil@x.com"),
+            ("actor_type", "doctor"),
+            ("action", "file_deleted"),
+            ("outcome", "done"),
+            ("request_id", "request"),
+        ];
+        let item = attributes.into_iter().chain(own).map(|(name, value)| (name.to_owned(), text(value)));
+        let put = Put::builder().table_name("KokoroAudit").set_item(Some(item.collect()));
+        let put = put.condition_expression("attribute_not_exists(PK)").build().unwrap();
+        puts.push(TransactWriteItem::builder().put(put).build());
+    }
+    let nowhere = Nowhere::new();
+    nowhere.dynamo.audit().append(&entries).await.unwrap();
+    let sent = nowhere.sent();
+    let token = sent[0]["ClientRequestToken"].as_str().unwrap();
+    assert_eq!(sent, [nowhere.sdk_sends(puts, token).await]);
+    nowhere.dynamo.audit().append(&entries).await.unwrap();
+    assert_ne!(nowhere.sent()[0]["ClientRequestToken"], token, "another request");
 }

@@ -34,7 +34,7 @@ async fn start(store: &MemoryStore) -> Engine {
         clinic: Clinic::new(Tz::Asia__Kolkata),
         ring: Ring::default(),
         membership: Membership::Solo,
-        placement: Placement::threads(1, 1),
+        placement: Placement::threads(1),
     })
     .await
     .expect("the memory store lets us")

@@ -122,7 +122,7 @@ async fn start() -> Engine {
         clinic: clinic(),
         ring: Ring::default(),
         membership: Membership::Solo,
-        placement: Placement::threads(1, 1),
+        placement: Placement::threads(1),
     })
     .await
     .expect("the memory store lets us")

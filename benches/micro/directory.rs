@@ -29,7 +29,7 @@ pub(crate) fn available() -> Work {
             clinic: clinic(),
             ring: Ring::default(),
             membership: Membership::Solo,
-            placement: Placement::threads(1, 1),
+            placement: Placement::threads(1),
         });
         let engine = engine.await.expect("the memory store lets us");
         for number in 0..DOCTORS {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use actix::dev::ToEnvelope;
-use actix::prelude::SendError;
 use actix::{Actor, Addr, Handler, Message};
 use arc_swap::ArcSwap;
 use chrono::NaiveDate;
@@ -58,6 +57,7 @@ pub struct Directory {
     placement: Arc<Placement>,
     activating: Arc<Semaphore>,
     stopping: Arc<AtomicBool>,
+    asked: Arc<metrics::Asked>,
     born: Instant,
 }
 
@@ -103,6 +103,7 @@ impl Directory {
             placement,
             activating: Arc::new(Semaphore::new(ACTIVATING_MAX)),
             stopping: Arc::default(),
+            asked: Arc::default(),
             born: Instant::now(),
         }
     }
@@ -113,7 +114,7 @@ impl Directory {
     /// As [`EngineError`] says. Past [`ASK_DEADLINE`] nobody knows whether it happened.
     pub async fn ask(&self, doctor: &DoctorId, command: Command) -> Result<Answer, EngineError> {
         let answer = self.decided(doctor, command).await;
-        metrics::answered(answer.as_ref());
+        self.asked.answered(answer.as_ref());
         answer
     }
 
@@ -186,19 +187,12 @@ impl Directory {
     {
         for _ in 0..DECIDE_ATTEMPTS_MAX {
             let activation = self.activation(doctor).await?;
-            metrics::delivered(activation.places.available_permits());
-            // actix gives each clone of an address a place of its own, so that no mailbox is ever full for us: the
-            // places are counted here.
+            self.asked.delivered(activation.places.available_permits());
+            // Its places are counted here, and not by actix, which gives each clone of an address one of its own.
             let place = Arc::clone(&activation.places).try_acquire_owned().map_err(|_| EngineError::Busy)?;
             let (reply, answer) = Reply::new();
-            match activation.addr.clone().try_send(message(reply, place)) {
-                Ok(()) => {}
-                Err(SendError::Full(_)) => return Err(EngineError::Busy),
-                Err(SendError::Closed(_)) => {
-                    self.shell.forget(doctor, &activation.published);
-                    continue;
-                }
-            }
+            // One that has ended drops the message, and the reply that is dropped says that it was not delivered.
+            activation.addr.do_send(message(reply, place));
             match answer.await.unwrap_or(Err(Undone::Failed(EngineError::OutcomeUnknown))) {
                 Ok(answer) => return Ok(answer),
                 Err(Undone::NotDelivered) => self.shell.forget(doctor, &activation.published),

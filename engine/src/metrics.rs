@@ -3,9 +3,12 @@
 //! booking, the others once for a batch, a load or an activation. A histogram is in seconds if its name says so, and
 //! counts otherwise.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Counter, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 use crate::calendar::Rejection;
 use crate::committer::Outcome;
@@ -91,24 +94,54 @@ impl Drop for Active {
     }
 }
 
-/// A message found this many places free in its doctor's mailbox.
-pub(crate) fn delivered(places_free: usize) {
-    histogram!(MAILBOX_DEPTH).record(count(MAILBOX_CAPACITY.saturating_sub(places_free)));
+/// What a command can be answered with, the usual first.
+const ANSWERS: [&str; 14] = [
+    "booked",
+    "cancelled",
+    "slot_full",
+    "already_booked",
+    "slot_unavailable",
+    "slot_in_past",
+    "outside_booking_window",
+    "booking_not_found",
+    "doctor_not_found",
+    "schedule_set",
+    "busy",
+    "not_here",
+    "unavailable",
+    "outcome_unknown",
+];
+
+/// The collector's counters of what is asked: to look them up for each command takes longer than to count.
+#[derive(Default)]
+pub(crate) struct Asked {
+    mailbox_depth: OnceLock<Histogram>,
+    answers: [OnceLock<Counter>; ANSWERS.len()],
 }
 
-/// A command was answered.
-pub(crate) fn answered(answer: Result<&Answer, &EngineError>) {
-    let answer = match answer {
-        Ok(Answer::Booked(_)) => "booked",
-        Ok(Answer::Cancelled) => "cancelled",
-        Ok(Answer::ScheduleSet) => "schedule_set",
-        Err(EngineError::Rejected(rejection)) => rule(*rejection),
-        Err(EngineError::Busy) => "busy",
-        Err(EngineError::NotHere) => "not_here",
-        Err(EngineError::Unavailable) => "unavailable",
-        Err(EngineError::OutcomeUnknown) => "outcome_unknown",
-    };
-    counter!(COMMANDS, "answer" => answer).increment(1);
+impl Asked {
+    /// A message found this many places free in its doctor's mailbox.
+    pub(crate) fn delivered(&self, places_free: usize) {
+        let depth = self.mailbox_depth.get_or_init(|| histogram!(MAILBOX_DEPTH));
+        depth.record(count(MAILBOX_CAPACITY.saturating_sub(places_free)));
+    }
+
+    /// A command was answered.
+    pub(crate) fn answered(&self, answer: Result<&Answer, &EngineError>) {
+        let answer = match answer {
+            Ok(Answer::Booked(_)) => "booked",
+            Ok(Answer::Cancelled) => "cancelled",
+            Ok(Answer::ScheduleSet) => "schedule_set",
+            Err(EngineError::Rejected(rejection)) => rule(*rejection),
+            Err(EngineError::Busy) => "busy",
+            Err(EngineError::NotHere) => "not_here",
+            Err(EngineError::Unavailable) => "unavailable",
+            Err(EngineError::OutcomeUnknown) => "outcome_unknown",
+        };
+        for (name, counter) in ANSWERS.iter().zip(&self.answers).filter(|(name, _)| **name == answer) {
+            counter.get_or_init(|| counter!(COMMANDS, "answer" => *name)).increment(1);
+        }
+    }
 }
 
 const fn rule(rejection: Rejection) -> &'static str {

@@ -25,17 +25,12 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Threads of their own, at least one of each kind: HTTP is served elsewhere, and the store's client works where
-    /// the lanes are. Needs a running actix system.
-    pub fn threads(actors: usize, lanes: usize) -> Self {
-        let start = |count: usize| -> Vec<Arbiter> { (0..count.max(1)).map(|_| Arbiter::new()).collect() };
-        let handles = |arbiters: &[Arbiter]| arbiters.iter().map(Arbiter::handle).collect();
-        let (actors, lanes) = (start(actors), start(lanes));
-        Self {
-            actors: handles(&actors),
-            lanes: handles(&lanes),
-            own: actors.into_iter().chain(lanes).collect(),
-        }
+    /// So many threads of their own, at least one: HTTP is served elsewhere. A range's actors and its lane, with the
+    /// store's client, share one: what goes between them wakes nobody. Needs a running actix system.
+    pub fn threads(count: usize) -> Self {
+        let own: Vec<Arbiter> = (0..count.max(1)).map(|_| Arbiter::new()).collect();
+        let handles: Vec<ArbiterHandle> = own.iter().map(Arbiter::handle).collect();
+        Self { actors: handles.clone(), lanes: handles, own }
     }
 
     /// Everything on the arbiter that calls.

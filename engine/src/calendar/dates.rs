@@ -4,7 +4,7 @@
 use chrono::{Datelike, NaiveDate};
 
 /// One way to write a date: month and day each with or without its leading zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DateSpelling(u8);
 
 const SHORT_DAY: u8 = 1;
@@ -23,9 +23,9 @@ impl DateSpelling {
 
     /// The date in this spelling.
     pub fn write(self, date: NaiveDate) -> String {
-        let month = if self.0 & SHORT_MONTH == 0 { "%m" } else { "%-m" };
-        let day = if self.0 & SHORT_DAY == 0 { "%d" } else { "%-d" };
-        date.format(&format!("%Y-{month}-{day}")).to_string()
+        let width = |short| if self.0 & short == 0 { 2 } else { 1 };
+        let (month, day) = (width(SHORT_MONTH), width(SHORT_DAY));
+        format!("{:04}-{:0month$}-{:0day$}", date.year(), date.month(), date.day())
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tokio::sync::oneshot;
-
-use super::{InLane, Staged, batch};
+use super::{InLane, Staged, Waiter, batch};
 use crate::ids::RequestToken;
 use crate::store::Batch;
 
@@ -15,8 +13,9 @@ impl Queue {
     /// These wait, the first one longest.
     pub fn of(staged: impl IntoIterator<Item = Staged>) -> Self {
         let waiting = staged.into_iter();
-        let done = || oneshot::channel().0;
-        Self(waiting.map(|staged| InLane { staged, attempts: 0, alone: false, done: done() }).collect())
+        let waiter = |staged: &Staged| Waiter { event: staged.id, outcomes: None };
+        let in_lane = |staged| InLane { waiter: waiter(&staged), staged, attempts: 0, alone: false };
+        Self(waiting.map(in_lane).collect())
     }
 
     /// The batch that would be sent next. Its events wait on.

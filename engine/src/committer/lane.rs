@@ -316,8 +316,7 @@ impl InLane {
         self.tell(outcome);
     }
 
-    /// Nobody listens when its activation has died; the store knows, and the next one loads.
-    fn tell(self, outcome: Outcome) {
-        let _ = self.done.send(outcome);
+    fn tell(mut self, outcome: Outcome) {
+        self.waiter.tell(outcome);
     }
 }

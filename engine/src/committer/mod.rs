@@ -14,6 +14,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::calendar::Event;
@@ -74,7 +75,21 @@ struct InLane {
     attempts: u32,
     /// Must travel alone: the store called a batch with it malformed.
     alone: bool,
-    done: oneshot::Sender<Outcome>,
+    waiter: Waiter,
+}
+
+/// How events of one doctor ended, as it becomes known. As many wait to be heard as the doctor has in flight.
+pub type Heard = UnboundedReceiver<(EventId, Outcome)>;
+
+/// Where outcomes of one doctor's events are told: one way for all of them, so that what is told together wakes once.
+#[derive(Clone)]
+pub struct Outcomes(UnboundedSender<(EventId, Outcome)>);
+
+/// Who waits for the outcome of an event. Dropped without having been told one, since its lane has died, it says that
+/// nobody knows.
+struct Waiter {
+    event: EventId,
+    outcomes: Option<Outcomes>,
 }
 
 struct Barrier {
@@ -154,11 +169,32 @@ impl Committer {
 }
 
 impl Permit<'_> {
-    /// Hands the event over. The receiver learns how it ended; an error there means that the lane died, and that
-    /// nobody knows.
-    pub fn stage(self, staged: Staged) -> oneshot::Receiver<Outcome> {
-        let (done, outcome) = oneshot::channel();
-        self.0.send(Waiting::Event(InLane { staged, attempts: 0, alone: false, done }));
-        outcome
+    /// Hands the event over. How it ends is told to `outcomes`.
+    pub fn stage(self, staged: Staged, outcomes: &Outcomes) {
+        let waiter = Waiter { event: staged.id, outcomes: Some(outcomes.clone()) };
+        self.0.send(Waiting::Event(InLane { staged, attempts: 0, alone: false, waiter }));
+    }
+}
+
+impl Outcomes {
+    /// A way, and its end.
+    pub fn new() -> (Self, Heard) {
+        let (outcomes, heard) = unbounded();
+        (Self(outcomes), heard)
+    }
+}
+
+impl Waiter {
+    fn tell(&mut self, outcome: Outcome) {
+        if let Some(Outcomes(outcomes)) = self.outcomes.take() {
+            // Nobody listens when the activation has died; the store knows, and the next one loads.
+            let _ = outcomes.unbounded_send((self.event, outcome));
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.tell(Outcome::Unknown);
     }
 }

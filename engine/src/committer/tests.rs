@@ -1,9 +1,7 @@
 use std::collections::VecDeque;
 
-use tokio::sync::oneshot;
-
 use super::outcome::{Fate, Verdict, judge};
-use super::{InLane, Staged, batch};
+use super::{InLane, Staged, Waiter, batch};
 use crate::calendar::{Booking, Event, SlotStart};
 use crate::ids::{DoctorId, EventId, RequestToken, UserId};
 use crate::limits::BATCH_ACTIONS_MAX;
@@ -21,7 +19,8 @@ fn waiting(id: u128, doctor: &str, user: &str, slot: usize) -> InLane {
     };
     let (range, epoch) = (Ring::default().range_of(&doctor), FencingEpoch::INITIAL);
     let staged = Staged { doctor, range, epoch, id: EventId::new(id), event: Event::Booked(booking) };
-    InLane { staged, attempts: 0, alone: false, done: oneshot::channel().0 }
+    let waiter = Waiter { event: staged.id, outcomes: None };
+    InLane { staged, attempts: 0, alone: false, waiter }
 }
 
 fn ids<'a>(events: impl IntoIterator<Item = &'a InLane>) -> Vec<EventId> {

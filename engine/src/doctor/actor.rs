@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use actix::{Actor, AsyncContext, Context, Handler, WrapFuture, fut::ActorFutureExt};
+use actix::{Actor, AsyncContext, Context, Handler, StreamHandler};
 use arc_swap::ArcSwap;
 use chrono::{DateTime, NaiveDate, Utc};
 use tracing::Span;
@@ -13,7 +13,7 @@ use super::published::Published;
 use crate::calendar::{
     Booking, Calendar, Command, DayView, Decision, Event, Missing, Rejection, SpellingSet, rests_on,
 };
-use crate::committer::{Outcome, Staged};
+use crate::committer::{Heard, Outcome, Outcomes, Staged};
 use crate::directory::Shell;
 use crate::error::EngineError;
 use crate::ids::{DoctorId, EventId};
@@ -35,6 +35,9 @@ pub(crate) struct DoctorActor {
     pub(super) phase: Phase,
     /// Staged and not yet settled, oldest first.
     pub(super) in_flight: VecDeque<InFlight>,
+    /// Where the committer tells how they end, and where that is heard until this actor runs.
+    outcomes: Outcomes,
+    heard: Option<Heard>,
     /// What waits for a load, or for an event in flight to settle.
     pub(super) backlog: VecDeque<Ask>,
     /// Commands whose events were not stored, to be decided again after the reload, before the backlog.
@@ -91,6 +94,7 @@ impl DoctorActor {
         shell: Arc<Shell>,
         published: Arc<ArcSwap<Published>>,
     ) -> Self {
+        let (outcomes, heard) = Outcomes::new();
         Self {
             doctor,
             range,
@@ -100,6 +104,8 @@ impl DoctorActor {
             epoch: None,
             phase: Phase::Ready,
             in_flight: VecDeque::new(),
+            outcomes,
+            heard: Some(heard),
             backlog: VecDeque::new(),
             again: VecDeque::new(),
             passivating: None,
@@ -146,7 +152,7 @@ impl DoctorActor {
         }
         match ask {
             Ask::View(view) => self.show(view),
-            Ask::Command(ask) => self.execute(ask, now, ctx),
+            Ask::Command(ask) => self.execute(ask, now),
         }
     }
 
@@ -162,7 +168,7 @@ impl DoctorActor {
         reply.send(view.ok_or(EngineError::Unavailable));
     }
 
-    fn execute(&mut self, ask: CommandAsk, now: DateTime<Utc>, ctx: &mut Context<Self>) {
+    fn execute(&mut self, ask: CommandAsk, now: DateTime<Utc>) {
         let Some(permit) = self.shell.committer.reserve(self.range) else {
             ask.fail(EngineError::Busy);
             return;
@@ -194,20 +200,16 @@ impl DoctorActor {
                 self.calendar.apply(&event);
                 let id = EventId::new(self.shell.chance.bits());
                 let (doctor, range) = (self.doctor.clone(), self.range);
-                let outcome = permit.stage(Staged { doctor, range, epoch, id, event: event.clone() });
+                permit.stage(Staged { doctor, range, epoch, id, event: event.clone() }, &self.outcomes);
                 let mut ask = ask;
                 ask.reply.mark_staged();
                 self.in_flight.push_back(InFlight { id, event, ask, outcome: None });
-                ctx.spawn(outcome.into_actor(self).map(move |outcome, this, ctx| {
-                    // A lane that died tells nobody anything.
-                    this.settle(id, outcome.unwrap_or(Outcome::Unknown), ctx);
-                }));
             }
         }
     }
 
-    /// An event's outcome is known. The lane settles a doctor's events in order, but the news of several arrives in
-    /// any: each waits for those before it.
+    /// An event's outcome is known. The lane settles a doctor's events in order, but may tell how they ended in
+    /// another: each waits for those before it.
     fn settle(&mut self, id: EventId, outcome: Outcome, ctx: &mut Context<Self>) {
         if let Some(staged) = self.in_flight.iter_mut().find(|staged| staged.id == id) {
             staged.outcome = Some(outcome);
@@ -319,6 +321,21 @@ impl Ask {
 
 impl Actor for DoctorActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(heard) = self.heard.take() {
+            ctx.add_stream(heard);
+        }
+    }
+}
+
+impl StreamHandler<(EventId, Outcome)> for DoctorActor {
+    fn handle(&mut self, (id, outcome): (EventId, Outcome), ctx: &mut Self::Context) {
+        self.settle(id, outcome, ctx);
+    }
+
+    /// Does not come: the actor has the other end itself.
+    fn finished(&mut self, _: &mut Self::Context) {}
 }
 
 impl Handler<Execute> for DoctorActor {

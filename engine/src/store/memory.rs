@@ -38,11 +38,11 @@ struct Tables {
 const REQUESTS_KNOWN: usize = 10_000;
 
 /// Of a doctor's seats: date, slot, user, and how the key spells the date.
-type SeatKey = (NaiveDate, SlotStart, UserId, String);
+type SeatKey = (NaiveDate, SlotStart, UserId, DateSpelling);
 
 fn seat_key(booking: &Booking, spelling: DateSpelling) -> SeatKey {
     let Booking { user, date, start, .. } = booking;
-    (*date, *start, user.clone(), spelling.write(*date))
+    (*date, *start, user.clone(), spelling)
 }
 
 fn schedule_key(doctor: &DoctorId, weekday: Weekday) -> (DoctorId, u8) {
@@ -127,7 +127,7 @@ impl Tables {
             };
         }
         let mut items = HashSet::new();
-        if !batch.events.iter().all(|event| keys_of(event).all(|key| items.insert(key))) {
+        if !batch.events.iter().flat_map(items_of).all(|item| items.insert(item)) {
             return Err(CommitError::Malformed("two actions on one item".to_owned()));
         }
         let failed = |found| Reason::ConditionFailed { found };
@@ -206,21 +206,26 @@ impl Tables {
     }
 }
 
-/// The items that an event writes to, as text.
-fn keys_of(BatchEvent { doctor, event, .. }: &BatchEvent) -> impl Iterator<Item = (DoctorId, String)> {
-    let seat = |booking: &Booking, spelling: DateSpelling| {
-        format!("{}#{}#{}", spelling.write(booking.date), booking.start, booking.user.as_str())
-    };
-    let texts: Vec<String> = match event {
-        Event::Booked(booking) => vec![seat(booking, DateSpelling::PLAIN)],
+/// What an event writes to.
+#[derive(PartialEq, Eq, Hash)]
+enum Item {
+    Seat(DoctorId, SeatKey),
+    ScheduleRow(DoctorId, Weekday, String),
+}
+
+/// The items that an event writes to, one for each action.
+fn items_of(BatchEvent { doctor, event, .. }: &BatchEvent) -> Vec<Item> {
+    match event {
+        Event::Booked(booking) => vec![Item::Seat(doctor.clone(), seat_key(booking, DateSpelling::PLAIN))],
         Event::Cancelled { booking, spellings } => {
-            spellings.iter().map(|spelling| seat(booking, spelling)).collect()
+            let seat = |spelling| Item::Seat(doctor.clone(), seat_key(booking, spelling));
+            spellings.iter().map(seat).collect()
         }
         Event::ScheduleSet { weekday, rows } => {
-            rows.iter().map(|row| format!("{weekday}#{}#{}", row.span, row.old_midnight)).collect()
+            let text = |row: &ScheduleRow| format!("{}#{}", row.span, row.old_midnight);
+            rows.iter().map(|row| Item::ScheduleRow(doctor.clone(), *weekday, text(row))).collect()
         }
-    };
-    texts.into_iter().map(|text| (doctor.clone(), text))
+    }
 }
 
 impl Fences for MemoryStore {

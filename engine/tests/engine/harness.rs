@@ -52,8 +52,6 @@ pub struct FaultyStore {
     beats_take: Arc<Mutex<Duration>>,
     lists_take: Arc<Mutex<Duration>>,
     loads_take: Arc<Mutex<Duration>>,
-    /// What the next load of the doctor `stall` waits for, holding up its whole thread.
-    stall: Arc<Mutex<Option<std::sync::mpsc::Receiver<()>>>>,
 }
 
 const OPEN: usize = 1_000_000;
@@ -69,7 +67,6 @@ impl FaultyStore {
             beats_take: Arc::default(),
             lists_take: Arc::default(),
             loads_take: Arc::new(Mutex::new(Duration::from_millis(1))),
-            stall: Arc::default(),
         }
     }
 
@@ -111,13 +108,6 @@ impl FaultyStore {
         self.silent.load(std::sync::atomic::Ordering::SeqCst)
     }
 
-    /// Makes the next load of the doctor `stall` hold up its thread until the sender is dropped.
-    pub fn stall(&self) -> std::sync::mpsc::Sender<()> {
-        let (resume, stalled) = std::sync::mpsc::channel();
-        *self.stall.lock().unwrap() = Some(stalled);
-        resume
-    }
-
     /// Lets no commit through until `release`.
     pub fn hold(&self) {
         self.gate.forget_permits(OPEN);
@@ -155,12 +145,6 @@ impl BookingStore for FaultyStore {
         date: NaiveDate,
     ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
         let (memory, doctor) = (self.memory.clone(), doctor.clone());
-        if doctor == self::doctor("stall")
-            && let Some(stalled) = self.stall.lock().unwrap().take()
-        {
-            // An error says that the test has dropped its end, which is what is waited for.
-            let _ = stalled.recv();
-        }
         let takes = *self.loads_take.lock().unwrap();
         async move {
             tokio::time::sleep(takes).await;
@@ -305,10 +289,6 @@ impl TestEngine {
     }
 
     pub async fn try_on(store: FaultyStore, seed: u64) -> Result<Self, TakeoverError> {
-        Self::placed(store, seed, Placement::here()).await
-    }
-
-    pub async fn placed(store: FaultyStore, seed: u64, placement: Placement) -> Result<Self, TakeoverError> {
         let clock = Arc::new(ManualClock::new(monday_morning()));
         let engine = Engine::start(Parts {
             store: Arc::new(store.clone()),
@@ -318,7 +298,7 @@ impl TestEngine {
             clinic: Clinic::new(chrono_tz::Tz::Asia__Kolkata),
             ring: Ring::default(),
             membership: Membership::Solo,
-            placement,
+            placement: Placement::here(),
         });
         let engine = engine.await?;
         Ok(Self { doctors: engine.router(), engine, store, clock })

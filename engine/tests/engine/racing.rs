@@ -1,7 +1,7 @@
 //! Who gets a seat.
 
 use chrono::Datelike;
-use engine::{Answer, Command, EngineError, Placement, Rejection};
+use engine::{Answer, Command, EngineError, Rejection};
 use futures::future::join_all;
 
 use crate::harness::*;
@@ -218,55 +218,28 @@ fn schedule_changes_of_one_day_at_once_leave_what_is_stored_on_show() {
 }
 
 #[test]
-fn outcomes_that_reach_a_stalled_doctor_all_at_once_are_taken_in_order() {
-    actix::System::new().block_on(async {
-        let store = FaultyStore::new();
-        let app = TestEngine::placed(store.clone(), 1, Placement::threads(1, 1)).await.unwrap();
+fn outcomes_of_one_doctor_are_taken_in_order() {
+    on_paused_time(async {
+        let app = TestEngine::start().await;
         let doctor = app.doctor("asha").await;
-        store.memory.add_doctor(self::doctor("stall"));
         assert_eq!(app.booked(&doctor, DAY, "10:30").await, 0);
-        store.forget_batches();
-        store.hold();
-        let ask = |command| {
+        app.store.hold();
+        let cancel = Command::Cancel { user: user("ada"), date: date(DAY), start: slot("10:30") };
+        let commands = [book("bob", DAY, "11:00"), book("ada", DAY, "10:30"), cancel];
+        let asks = commands.map(|command| {
             let (doctors, doctor) = (app.doctors.clone(), doctor.clone());
             actix::spawn(async move { doctors.ask(&doctor, command).await })
-        };
-        let other = ask(book("bob", DAY, "11:00"));
-        let booked = ask(book("ada", DAY, "10:30"));
-        let cancelled = ask(Command::Cancel { user: user("ada"), date: date(DAY), start: slot("10:30") });
+        });
         tokio::task::yield_now().await;
         // One more that waits for nothing: once it is answered, the three before it are staged.
         let nobody = app.cancel(&doctor, "nobody", DAY, "11:00").await;
         assert_eq!(nobody, Err(EngineError::Rejected(Rejection::BookingNotFound)));
-        // The doctors' only thread stands still, while the lane stores one event after the other.
-        let resume = store.stall();
-        let stalled = {
-            let doctors = app.doctors.clone();
-            actix::spawn(async move { doctors.view(&self::doctor("stall"), date(DAY)).await })
-        };
-        tokio::task::yield_now().await;
-        store.release();
-        let sent = || store.batches().iter().map(|batch| batch.events.len()).sum::<usize>();
-        while sent() < 3 || !store.holders(&doctor, DAY, "10:30").is_empty() {
-            tokio::task::yield_now().await;
-        }
-        // By the time that another lane has done as much, the news has arrived.
-        for _ in 0..3 {
-            let nothing = engine::store::Batch {
-                token: engine::RequestToken::new(7),
-                checks: Vec::new(),
-                events: Vec::new(),
-            };
-            engine::BookingStore::commit(&store, &nothing).await.unwrap();
-        }
-        drop(resume);
-        assert!(stalled.await.unwrap().is_ok());
-        for answer in [other, booked, cancelled] {
+        app.store.release();
+        for answer in asks {
             assert!(answer.await.unwrap().is_ok());
         }
         let told: Vec<bool> = app.doctors.recent(&user("ada")).iter().map(|answer| answer.booked).collect();
         assert_eq!(told, [true, false]);
         assert_eq!(app.booked(&doctor, DAY, "10:30").await, 0);
-        app.engine.stop().await;
     });
 }

@@ -1,7 +1,9 @@
 //! The limit: what any program on this server pays. Its handlers read the request, check the token, and answer with bytes
-//! that were made at the start. Under `/unchecked` nobody looks at the token.
+//! that were made at the start, those of the product's head included. Under `/unchecked` nobody looks at the token, and under
+//! `/headless` the head is the shortest that there is.
 
 use actix_web::HttpResponse;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::{Bytes, Data, Json, ServiceConfig, post, scope};
 use chrono::Days;
 use engine::{Clock, DoctorId, SlotStart, SystemClock, UserId};
@@ -11,6 +13,18 @@ use crate::token::User;
 
 /// Dates ahead on which its answers are.
 const DAYS_AHEAD: u64 = 7;
+
+/// What the product's answers have in their head beside what `actix-web` puts there.
+const HEAD: [(&str, &str); 8] = [
+    ("cache-control", "no-store"),
+    ("x-request-id", "0123456789abcdef0123456789abcdef"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "camera=(self), microphone=(self), geolocation=(self), payment=(self)"),
+];
 
 /// The bytes that it answers with.
 pub(crate) struct Answers {
@@ -42,6 +56,11 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
             .route("/doctorBookings/book", post().to(book_unchecked))
             .route("/doctorBookings/available", post().to(available)),
     );
+    config.service(
+        scope("/headless")
+            .route("/doctorBookings/book", post().to(book_headless))
+            .route("/doctorBookings/available", post().to(available_headless)),
+    );
     config
         .route("/doctorBookings/book", post().to(book))
         .route("/doctorBookings/cancel", post().to(cancel))
@@ -50,6 +69,14 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 
 async fn book(answers: Data<Answers>, _: User, _: Json<SeatRequest>) -> HttpResponse {
     answer(&answers.booked)
+}
+
+async fn book_headless(answers: Data<Answers>, _: User, _: Json<SeatRequest>) -> HttpResponse {
+    headless(&answers.booked)
+}
+
+async fn available_headless(answers: Data<Answers>, _: Json<AvailableRequest>) -> HttpResponse {
+    headless(&answers.available)
 }
 
 async fn book_unchecked(answers: Data<Answers>, _: Json<SeatRequest>) -> HttpResponse {
@@ -65,5 +92,13 @@ async fn available(answers: Data<Answers>, _: Json<AvailableRequest>) -> HttpRes
 }
 
 fn answer(body: &Bytes) -> HttpResponse {
+    let mut answer = headless(body);
+    for (name, value) in HEAD {
+        answer.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    answer
+}
+
+fn headless(body: &Bytes) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(body.clone())
 }

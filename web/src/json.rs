@@ -50,6 +50,26 @@ impl JsonText {
     }
 }
 
+impl JsonText {
+    /// A request about whom its `field` names, whom `named` finds in it: `may` says whether the caller may ask so, before
+    /// anything is said about its values. What is as it should be is read at once, the rest step by step, as
+    /// [`JsonBody`] is.
+    pub(crate) fn request<T: DeserializeOwned>(
+        &self,
+        field: &str,
+        named: impl FnOnce(&T) -> Option<&str>,
+        may: impl FnOnce(Option<&str>) -> Result<(), ApiError>,
+    ) -> Result<T, ApiError> {
+        let text = std::str::from_utf8(&self.0).ok().filter(|text| text.starts_with('{'));
+        if let Some(request) = text.and_then(|text| serde_json::from_str(text).ok()) {
+            return may(named(&request)).map(|()| request);
+        }
+        let body = decode(&self.0)?;
+        may(body.raw(field))?;
+        body.parse()
+    }
+}
+
 impl fmt::Debug for JsonText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JsonText(..)")

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_cors::Cors;
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
+use actix_web::dev::Server;
 use actix_web::http::Method;
 use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use actix_web::middleware::{Condition, Next, from_fn};
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{Data, ServiceConfig};
-use actix_web::{App, Error, HttpServer};
+use actix_web::{App, HttpServer};
 use anyhow::Context;
 use engine::Chance;
 use socket2::SockRef;
@@ -155,7 +153,6 @@ fn public_server(
             .configure(admin)
             .configure(rest)
             .wrap(from_fn(guard::admit))
-            .wrap(from_fn(take_leave))
             .wrap(Condition::new(!cors.allowed_origins.is_empty(), policy(&cors)))
             .wrap(from_fn(telemetry::observe))
     });
@@ -181,19 +178,6 @@ fn public_server(
         }
     };
     Ok(server.run())
-}
-
-/// Tells a client that its connection ends with this answer when the process is about to end, so that it sends nothing into a
-/// connection that is about to be closed.
-async fn take_leave<B: MessageBody + 'static>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
-    let mut response = next.call(request).await?.map_into_boxed_body();
-    if AppState::of(response.request())?.is_taking_leave() {
-        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
-    }
-    Ok(response)
 }
 
 /// For one or two who look now and then, on an address that the public does not reach.

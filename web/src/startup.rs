@@ -38,9 +38,6 @@ use crate::supervisor;
 pub(crate) use stores::TOKEN_SECRET;
 use stores::{Embedded, Stores};
 
-/// Threads of the committer's lanes: two to four were fastest on the embedded store.
-const LANE_THREADS: usize = 2;
-
 /// What the program takes from the machine; tests give their own.
 pub struct Surroundings {
     /// Time.
@@ -75,7 +72,12 @@ impl Surroundings {
         Self {
             clock: Arc::new(SystemClock),
             chance: Arc::new(SystemChance),
-            placement: Placement::threads((cores / 2).clamp(1, 2), LANE_THREADS),
+            placement: Placement::threads(
+                std::env::var("X_ENGINE")
+                    .ok()
+                    .and_then(|v| v.parse().ok())
+                    .unwrap_or((cores / 2).clamp(1, 2)),
+            ),
             store: EngineStore::Configured,
         }
     }

@@ -8,8 +8,8 @@ use std::panic::AssertUnwindSafe;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
@@ -25,6 +25,7 @@ use crate::error::{ApiError, Identified, PROBLEM_JSON};
 use crate::metrics::Route;
 use crate::peer::Peer;
 use crate::security;
+use crate::state::AppState;
 
 /// What a request is called in its answer, in the log and in the audit trail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,13 @@ impl RequestId {
     /// As a text: 32 hexadecimal digits.
     pub(crate) fn into_text(self) -> String {
         hex::encode(self.0.to_be_bytes())
+    }
+
+    /// The same as a header.
+    fn into_header(self) -> Option<HeaderValue> {
+        let mut digits = [0; 32];
+        hex::encode_to_slice(self.0.to_be_bytes(), &mut digits).ok()?;
+        HeaderValue::from_bytes(&digits).ok()
     }
 }
 
@@ -150,6 +158,10 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
     let mut response = observe_as(id, request, next).await?;
     let over_tls = Peer::of(response.request()).is_ok_and(|peer| peer.over_tls);
     security::add_headers(response.headers_mut(), over_tls);
+    if AppState::of(response.request()).is_ok_and(AppState::is_taking_leave) {
+        // Clients go elsewhere, each when its answer is there.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     Ok(response)
 }
 
@@ -170,24 +182,23 @@ async fn observe_as<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let (method, begun) = (request.method().clone(), Instant::now());
     request.extensions_mut().insert(id);
-    let text = id.into_text();
-    let span = tracing::info_span!("request", request.id = text);
+    let span = tracing::info_span!("request", request.id = id.into_text());
     let work = CURRENT.scope(id, next.call(request));
     let outcome = AssertUnwindSafe(work).catch_unwind().instrument(span.clone()).await;
     let _entered = span.enter();
     let failure = match outcome {
-        Ok(Ok(response)) => return Ok(finish(response, text, &method, begun)),
+        Ok(Ok(response)) => return Ok(finish(response, id, &method, begun)),
         Ok(Err(error)) => ApiError::internal(error.to_string()),
         Err(_) => ApiError::internal("a handler panicked"),
     };
     report(&method, &Route::new("unknown"), 500, begun, Some(&failure));
-    Err(Identified { error: failure, request_id: text }.into())
+    Err(Identified { error: failure, request_id: id.into_text() }.into())
 }
 
 /// Puts the request's id into the answer, and makes a problem of every failure that is none yet.
 fn finish<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
-    id: String,
+    id: RequestId,
     method: &Method,
     begun: Instant,
 ) -> ServiceResponse<BoxBody> {
@@ -201,7 +212,7 @@ fn finish<B: MessageBody + 'static>(
         Some(route) => report(method, route, status.as_u16(), begun, error),
         None => report(method, &unnamed(), status.as_u16(), begun, error),
     }
-    let problem = error.map(|error| error.body(Some(&id)));
+    let problem = error.map(|error| error.body(Some(&id.into_text())));
     let is_problem = problem.is_some();
     let mut response = response.map_body(|_, body| match problem {
         Some(problem) => BoxBody::new(problem),
@@ -215,7 +226,7 @@ fn finish<B: MessageBody + 'static>(
     if is_problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     }
-    if let Ok(id) = HeaderValue::try_from(id) {
+    if let Some(id) = id.into_header() {
         headers.insert(REQUEST_ID, id);
     }
     response

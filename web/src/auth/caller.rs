@@ -86,9 +86,12 @@ impl FromRequest for AnyCaller {
 /// Whom the token names, if there is one. The bearer token wins over the cookie, also when it is a bad one.
 fn read(request: &HttpRequest) -> Result<Option<Caller>, ApiError> {
     let app = AppState::of(request)?;
-    let bearer = request.headers().get(AUTHORIZATION).and_then(bearer);
-    let token = bearer.or_else(|| request.cookie(SESSION_COOKIE).map(|cookie| cookie.value().to_owned()));
-    let caller = token.map(|token| app.tokens.read(&token, app.clock.now())).transpose();
+    let read = |token: &str| app.tokens.read(token, app.clock.now());
+    let caller = match request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(bearer) {
+        Some(token) => Some(read(&String::from_utf8_lossy(token))),
+        None => request.cookie(SESSION_COOKIE).map(|cookie| read(cookie.value())),
+    };
+    let caller = caller.transpose();
     let caller = caller.map_err(|_| ApiError::Unauthenticated)?;
     if let Some(caller) = &caller {
         app.limits.account(caller)?;
@@ -97,10 +100,10 @@ fn read(request: &HttpRequest) -> Result<Option<Caller>, ApiError> {
 }
 
 /// The token of a header that carries one. Other schemes are between the browser and a proxy on the way.
-fn bearer(header: &HeaderValue) -> Option<String> {
-    let text = String::from_utf8_lossy(header.as_bytes());
-    let (scheme, token) = text.split_once(' ').unwrap_or((&text, ""));
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+fn bearer(header: &[u8]) -> Option<&[u8]> {
+    let space = header.iter().position(|byte| *byte == b' ').unwrap_or(header.len());
+    let (scheme, token) = header.split_at(space);
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| token.trim_ascii())
 }
 
 /// The cookie that makes a browser a session's holder.

@@ -7,6 +7,7 @@ use engine::{DoctorId, UserId};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result as JwtResult};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use quick_cache::sync::Cache;
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use signature::{Signer, Verifier};
@@ -17,12 +18,17 @@ use crate::config::SigningSecrets;
 /// How long a token lives.
 pub(crate) const TOKEN_LIFE: TimeDelta = TimeDelta::hours(12);
 
+/// Tokens that are known at once: some two megabytes.
+const KNOWN_MAX: usize = 4096;
+
 /// Issues tokens and reads them back.
 pub(crate) struct Tokens {
     encoding: EncodingKey,
     /// While the secret is being replaced, that of either.
     decoding: Vec<DecodingKey>,
     validation: Validation,
+    /// Tokens that were found to be good lately, whom they name and until when: to read one takes longer than to find it here.
+    known: Cache<String, (Caller, i64)>,
 }
 
 /// Why a token names no caller.
@@ -62,6 +68,7 @@ impl Tokens {
             encoding: EncodingKey::from_secret(secrets.signing().expose()),
             decoding: secrets.all().map(|secret| DecodingKey::from_secret(secret.expose())).collect(),
             validation,
+            known: Cache::new(KNOWN_MAX),
         }
     }
 
@@ -82,16 +89,27 @@ impl Tokens {
 
     /// Who calls, according to `token`.
     pub(crate) fn read(&self, token: &str, now: DateTime<Utc>) -> Result<Caller, TokenError> {
+        let (caller, expires) = match self.known.get(token) {
+            Some(known) => known,
+            None => {
+                let checked = self.check(token)?;
+                self.known.insert(token.to_owned(), checked.clone());
+                checked
+            }
+        };
+        if expires <= now.timestamp() { Err(TokenError::Expired) } else { Ok(caller) }
+    }
+
+    /// Whom a token of ours names, and until when.
+    fn check(&self, token: &str) -> Result<(Caller, i64), TokenError> {
         let claims = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok();
-        let claims = self.decoding.iter().find_map(claims).ok_or(TokenError::Invalid)?.claims;
-        if claims.exp <= now.timestamp() {
-            return Err(TokenError::Expired);
-        }
-        match claims.role {
-            Role::User => UserId::parse(&claims.sub).map(Caller::User),
-            Role::Doctor => DoctorId::parse(&claims.sub).map(Caller::Doctor),
-        }
-        .map_err(|_| TokenError::Invalid)
+        let Claims { sub, role, exp, .. } =
+            self.decoding.iter().find_map(claims).ok_or(TokenError::Invalid)?.claims;
+        let caller = match role {
+            Role::User => UserId::parse(&sub).map(Caller::User),
+            Role::Doctor => DoctorId::parse(&sub).map(Caller::Doctor),
+        };
+        caller.map(|caller| (caller, exp)).map_err(|_| TokenError::Invalid)
     }
 }
 

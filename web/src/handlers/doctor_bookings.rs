@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::handlers::{idempotency_key, parse_date, parse_doctor, parse_start, parse_user};
-use crate::json::{self, JsonBody};
+use crate::json::{self, JsonBody, JsonText};
 use crate::openapi::fields;
 use crate::services::{self, Actor, Audit, Deed, Shown};
 use crate::state::AppState;
@@ -156,11 +156,12 @@ pub(crate) async fn book(
     request: HttpRequest,
     request_id: RequestId,
     caller: Caller,
-    body: JsonBody,
-) -> Result<Json<Booked>, ApiError> {
+    body: JsonText,
+) -> Result<HttpResponse, ApiError> {
+    let may = |named: Option<&str>| caller.user().and_then(|_| caller.acts_for(named));
+    let seat = body.request("user_id", |seat: &SeatRequest| seat.user_id.as_deref(), may)?;
     let user = caller.user()?.clone();
-    caller.acts_for(body.raw("user_id"))?;
-    let Seat { doctor, date, start } = body.parse::<SeatRequest>()?.seat()?;
+    let Seat { doctor, date, start } = seat.seat()?;
     let key = idempotency_key(&request)?;
     let actor = Actor::new(&caller, request_id);
     let deed = Deed::seat(AuditAction::BookingMade, &user, &doctor, date, start);
@@ -170,7 +171,8 @@ pub(crate) async fn book(
     };
     match Audit::see_through(booked).await? {
         (doctor, Answer::Booked(booking)) => {
-            Ok(Json(Booked { message: "Slot booked", booking: services::shown(&doctor, &booking) }))
+            let booking = services::write_shown(&doctor, &booking);
+            Ok(answer(format!(r#"{{"message":"Slot booked","booking":{booking}}}"#)))
         }
         (_, answer @ (Answer::Cancelled | Answer::ScheduleSet)) => Err(mismatch(&answer)),
     }
@@ -185,14 +187,14 @@ pub(crate) async fn cancel(
     app: Data<AppState>,
     request_id: RequestId,
     caller: Caller,
-    body: JsonBody,
+    body: JsonText,
 ) -> Result<Json<Cancelled>, ApiError> {
-    let own = match &caller {
-        Caller::User(_) => "user_id",
-        Caller::Doctor(_) => "doctor_id",
+    let may = |named: Option<&str>| caller.acts_for(named);
+    let request = match &caller {
+        Caller::User(_) => body.request("user_id", |seat: &SeatRequest| seat.user_id.as_deref(), may),
+        Caller::Doctor(_) => body.request("doctor_id", |seat: &SeatRequest| Some(&*seat.doctor_id), may),
     };
-    caller.acts_for(body.raw(own))?;
-    let request: SeatRequest = body.parse()?;
+    let request = request?;
     let seat = request.seat()?;
     let actor = Actor::new(&caller, request_id);
     let (holder, lower_cased) = match &caller {
@@ -219,13 +221,12 @@ pub(crate) async fn cancel(
 #[utoipa::path(post, path = "/doctorBookings/available", tag = "doctorBookings", security(()),
     request_body = AvailableRequest,
     responses((status = 200, body = Available), (status = 404, description = "doctor_not_found")))]
-pub(crate) async fn available(app: Data<AppState>, body: JsonBody) -> Result<HttpResponse, ApiError> {
-    let request: AvailableRequest = body.parse()?;
+pub(crate) async fn available(app: Data<AppState>, body: JsonText) -> Result<HttpResponse, ApiError> {
+    let request: AvailableRequest = body.request("", |_| None, |_| Ok(()))?;
     let doctor = parse_doctor("doctor_id", &request.doctor_id)?;
     let date = parse_date("date", &request.date)?;
     let view = services::available(&app.router, doctor, date).await?;
-    let text = write_available(view.slots(app.clinic, date, app.now()));
-    Ok(HttpResponse::Ok().insert_header(ContentType::json()).body(text))
+    Ok(answer(write_available(view.slots(app.clinic, date, app.now()))))
 }
 
 /// Shows a user its bookings of the last week and to come.
@@ -277,6 +278,11 @@ pub(crate) async fn fetch_bookings(
         Caller::Doctor(_) => app.audit.bookings_read(&actor, services::patients(&bookings)).await?,
     }
     Ok(Json(Bookings { bookings }))
+}
+
+/// An answer that is JSON already.
+fn answer(json: String) -> HttpResponse {
+    HttpResponse::Ok().insert_header(ContentType::json()).body(json)
 }
 
 /// [`Available`] of these slots. A day has many and all are alike: what stands in each but its numbers is written once.

@@ -1,6 +1,7 @@
 //! Lists of bookings. A user's list is what the index shows, which may lag behind, with what this node has answered
 //! within the last minute laid over it.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -47,9 +48,21 @@ impl fmt::Debug for Shown {
     }
 }
 
-/// A booking that was just made.
-pub(crate) fn shown(doctor: &DoctorId, booking: &Booking) -> Shown {
-    seat(doctor, &booking.user, booking.date, booking.start)
+/// A booking that was just made, as [`Shown`] is written in JSON: at once, for this is the answer that many wait for.
+pub(crate) fn write_shown(doctor: &DoctorId, Booking { user, date, start, .. }: &Booking) -> String {
+    let (doctor, user, ttl) = (escaped(doctor.as_str()), escaped(user.as_str()), ttl(*date));
+    format!(
+        r#"{{"PK":"{doctor}#{date}","SK":"{start}#{user}","doctor_id":"{doctor}","date":"{date}","start":"{start}","user_id":"{user}","ttl":{ttl}}}"#
+    )
+}
+
+/// What stands between the quotes of a JSON string.
+fn escaped(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        return Cow::Borrowed(text);
+    }
+    let quoted = serde_json::Value::from(text).to_string();
+    Cow::Owned(quoted[1..quoted.len() - 1].to_owned())
 }
 
 fn seat(doctor: &DoctorId, user: &UserId, day: NaiveDate, start: SlotStart) -> Shown {
@@ -180,6 +193,17 @@ mod tests {
                 "date": "2026-11-24", "start": "10:00", "user_id": "u@x.com", "ttl": 1_796_083_200,
             })
         );
+    }
+
+    #[test]
+    fn a_booking_that_was_just_made_is_written_as_any_other() {
+        for (doctor, name) in [("d@x.com", "u@x.com"), ("d\"\\@x.com", "अ\"u@x.com")] {
+            let doctor = DoctorId::parse(doctor).unwrap();
+            let user = UserId::parse(name).unwrap();
+            let (date, start) = (date(4), SlotStart::parse("09:30").unwrap());
+            let described = serde_json::to_string(&seat(&doctor, &user, date, start)).unwrap();
+            assert_eq!(write_shown(&doctor, &Booking { user, date, start, key: None }), described);
+        }
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub(crate) async fn available(
 
 /// The lower-cased address where it is another one.
 pub(super) fn lower_cased(doctor: &DoctorId) -> Option<DoctorId> {
+    if doctor.as_str().bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return None;
+    }
     let lower_cased = doctor.as_str().to_lowercase();
     if lower_cased == doctor.as_str() { None } else { DoctorId::parse(&lower_cased).ok() }
 }

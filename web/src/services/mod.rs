@@ -22,7 +22,7 @@ pub(crate) use assistant::{
 };
 pub(crate) use audit::{Actor, Audit, Deed};
 pub(crate) use bookings::{
-    DOCTOR_LISTS_AT_ONCE, Shown, bookings_of_doctor, bookings_of_user, patients, shown,
+    DOCTOR_LISTS_AT_ONCE, Shown, bookings_of_doctor, bookings_of_user, patients, write_shown,
 };
 pub(crate) use demo::{fill_with_examples, has_examples};
 pub(crate) use doctors::{ask, available};

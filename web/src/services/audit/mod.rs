@@ -11,7 +11,9 @@ mod readings;
 mod tests;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -75,6 +77,31 @@ struct Expected<'a> {
     places: mpsc::PermitIterator<'a, Waiting>,
 }
 
+/// A deed under way. Dropped before its end, it goes on by itself. `None` while it runs, so that one that has panicked
+/// is not run again.
+struct SeenThrough<F: Future + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future> Future for SeenThrough<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(mut deed) = self.0.take() else { return Poll::Pending };
+        let outcome = deed.as_mut().poll(context);
+        if outcome.is_pending() {
+            self.0 = Some(deed);
+        }
+        outcome
+    }
+}
+
+impl<F: Future + 'static> Drop for SeenThrough<F> {
+    fn drop(&mut self) {
+        if let Some(deed) = self.0.take() {
+            actix_web::rt::spawn(telemetry::for_this_request(async move { drop(deed.await) }));
+        }
+    }
+}
+
 enum Waiting {
     Entry(AuditEntry),
     /// Answered when all that was queued before is written, or given up.
@@ -127,9 +154,7 @@ impl Audit {
     pub(crate) fn see_through<T: 'static>(
         deed: impl Future<Output = Result<T, ApiError>> + 'static,
     ) -> impl Future<Output = Result<T, ApiError>> {
-        // Begun here and not in an async function, which would keep room for the deed beside the task's.
-        let seen = actix_web::rt::spawn(telemetry::for_this_request(deed));
-        async move { seen.await.map_err(ApiError::internal)? }
+        SeenThrough(Some(Box::pin(deed)))
     }
 
     /// Has a seat taken or given back by `asked`, and queues the entry about it.
@@ -189,8 +214,13 @@ impl Audit {
         deeds: impl IntoIterator<Item = Deed>,
     ) -> Result<Expected<'_>, ApiError> {
         let entries: Vec<_> = deeds.into_iter().map(|deed| self.entry(by, deed)).collect();
-        let places = tokio::time::timeout(PLACE_WITHIN, self.queue.reserve_many(entries.len())).await;
-        let places = places.map_err(|_| ApiError::Busy)?.map_err(ApiError::internal)?;
+        let places = match self.queue.try_reserve_many(entries.len()) {
+            Ok(places) => places,
+            Err(_) => {
+                let places = tokio::time::timeout(PLACE_WITHIN, self.queue.reserve_many(entries.len())).await;
+                places.map_err(|_| ApiError::Busy)?.map_err(ApiError::internal)?
+            }
+        };
         Ok(Expected { entries, places })
     }
 

@@ -7,10 +7,11 @@
 //! Whatever an answer rests on is on the disk first: a refusal waits too while there is anything that is not. Reads see only
 //! what is on the disk. A generation that cannot be written takes with it all that was decided on top of it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt};
 use tokio::sync::oneshot;
 
 use crate::error::Refusal;
@@ -191,6 +192,8 @@ impl Commits {
         if generation.rows.is_empty() && generation.waiters.is_empty() {
             return None;
         }
+        // As many come again, more or less.
+        state.next.rows = Rows::with_capacity(generation.rows.len());
         let rows = Arc::new(std::mem::take(&mut generation.rows));
         state.in_flight = Some(Arc::clone(&rows));
         Some((generation, rows))

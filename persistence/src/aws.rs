@@ -30,7 +30,7 @@ pub enum Endpoint {
         /// The keys that it was started with.
         keys: AccessKeys,
     },
-    /// In this process: the embedded DynamoDB, without a socket.
+    /// In this process: the embedded DynamoDB, without a socket, and without a signature that nobody would look at.
     Own(OwnProcess),
     /// In AWS, as the SDK's own configuration says: region, credentials chain, `AWS_ENDPOINT_URL_*`.
     Aws,
@@ -72,11 +72,7 @@ pub(crate) async fn sdk_config(endpoint: Endpoint) -> Result<SdkConfig, ConnectE
         Endpoint::With { address, keys } => {
             at(address, SharedCredentialsProvider::new(made_up(keys.id, keys.secret)))
         }
-        Endpoint::Own(own) => {
-            let credentials =
-                SharedCredentialsProvider::new(made_up("kokoro".to_owned(), "kokoro".to_owned()));
-            Ok(through(own.client(), OwnProcess::ADDRESS.to_owned(), credentials))
-        }
+        Endpoint::Own(own) => Ok(through(own.client(), OwnProcess::ADDRESS.to_owned(), None)),
         Endpoint::Aws => {
             let mut config = aws_config::defaults(BehaviorVersion::v2026_01_12()).http_client(http_client());
             if let Some(region) = region_of_the_environment() {
@@ -99,18 +95,22 @@ fn at(address: String, credentials: SharedCredentialsProvider) -> Result<SdkConf
     if !is_address(&address) {
         return Err(ConnectError::NotAnAddress(address));
     }
-    Ok(through(http_client(), address, credentials))
+    Ok(through(http_client(), address, Some(credentials)))
 }
 
-fn through(client: SharedHttpClient, address: String, credentials: SharedCredentialsProvider) -> SdkConfig {
+fn through(
+    client: SharedHttpClient,
+    address: String,
+    credentials: Option<SharedCredentialsProvider>,
+) -> SdkConfig {
     let region = region_of_the_environment();
-    SdkConfig::builder()
+    let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .http_client(client)
         .endpoint_url(address)
-        .region(region.unwrap_or_else(|| Region::from_static(EMULATED_REGION)))
-        .credentials_provider(credentials)
-        .build()
+        .region(region.unwrap_or_else(|| Region::from_static(EMULATED_REGION)));
+    config.set_credentials_provider(credentials);
+    config.build()
 }
 
 /// As the SDK has it, except that an empty value counts as unset.

@@ -7,10 +7,11 @@
 //! Whatever an answer rests on is on the disk first: a refusal waits too while there is anything that is not. Reads see only
 //! what is on the disk. A generation that cannot be written takes with it all that was decided on top of it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::{HashMap, HashMapExt};
 use tokio::sync::oneshot;
 
 use crate::error::Refusal;
@@ -23,6 +24,10 @@ const TOKEN_LIFE: u64 = 10 * 60 * 1000;
 /// Tokens that are known at once: some four megabytes. Beyond that the oldest go early, after a few minutes of several
 /// hundred transactions a second.
 const TOKENS_MAX: usize = 1 << 16;
+
+/// Rows that are kept since they are looked at again and again, and the bytes of one: a megabyte of them.
+const FAMILIAR_MAX: usize = 1024;
+const FAMILIAR_BYTES: usize = 1024;
 
 /// Requests that wait for the disk at once; one more is refused as too much.
 const WAITING_MAX: usize = 4096;
@@ -40,6 +45,8 @@ struct State {
     next: Generation,
     /// What the disk is being given.
     in_flight: Option<Arc<Rows>>,
+    /// Rows as they are in the storage. Nothing that is under way changes one of them.
+    familiar: HashMap<Slice, Slice>,
     tokens: Tokens,
     is_stopping: bool,
 }
@@ -80,18 +87,37 @@ impl<T> Waiting<T> {
 
 impl Pending<'_> {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Slice>, Refusal> {
-        if let Some(pending) = self.state.next.rows.get(key) {
+        match self.state.under_way(key) {
+            Some(pending) => Ok(pending.clone()),
+            None => Ok(self.storage.get(key)?),
+        }
+    }
+
+    /// The same of a row that the next write will ask for too, as each does for its fences. Most of what such a look costs is
+    /// the way through the storage, so the row is kept until it is written.
+    pub(crate) fn get_familiar(&mut self, key: &Slice) -> Result<Option<Slice>, Refusal> {
+        if let Some(familiar) = self.state.familiar.get(key) {
+            return Ok(Some(familiar.clone()));
+        }
+        if let Some(pending) = self.state.under_way(key) {
             return Ok(pending.clone());
         }
-        if let Some(pending) = self.state.in_flight.as_ref().and_then(|rows| rows.get(key)) {
-            return Ok(pending.clone());
+        let found = self.storage.get(key)?;
+        if let Some(row) = found.as_ref().filter(|row| row.len() <= FAMILIAR_BYTES) {
+            if self.state.familiar.len() >= FAMILIAR_MAX {
+                self.state.familiar.clear();
+            }
+            // Not the block of the file that it is a part of.
+            self.state.familiar.insert(key.clone(), Slice::from(&**row));
         }
-        Ok(self.storage.get(key)?)
+        Ok(found)
     }
 
     /// Writes a row, or deletes it.
     pub(crate) fn set(&mut self, key: impl Into<Slice>, value: Option<Slice>) {
-        self.state.next.rows.insert(key.into(), value);
+        let key = key.into();
+        self.state.familiar.remove(&key);
+        self.state.next.rows.insert(key, value);
     }
 
     /// What the token stood for before, if it is still known.
@@ -191,6 +217,8 @@ impl Commits {
         if generation.rows.is_empty() && generation.waiters.is_empty() {
             return None;
         }
+        // As many come again, more or less.
+        state.next.rows = Rows::with_capacity(generation.rows.len());
         let rows = Arc::new(std::mem::take(&mut generation.rows));
         state.in_flight = Some(Arc::clone(&rows));
         Some((generation, rows))
@@ -221,8 +249,15 @@ impl Drop for Ended<'_> {
 }
 
 impl State {
-    /// Fails what was decided and cannot be written.
+    /// The row as it will be, if that is not how it is.
+    fn under_way(&self, key: &[u8]) -> Option<&Option<Slice>> {
+        let in_flight = || self.in_flight.as_ref().and_then(|rows| rows.get(key));
+        self.next.rows.get(key).or_else(in_flight)
+    }
+
+    /// Fails what was decided and cannot be written. What the storage has may be something else now.
     fn fail(&mut self) {
+        self.familiar.clear();
         let Generation { waiters, tokens, .. } = std::mem::take(&mut self.next);
         self.tokens.forget(&tokens);
         for waiter in waiters {

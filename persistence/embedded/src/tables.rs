@@ -1,7 +1,8 @@
 //! All tables: in memory, as they are stored, and their way there and back.
 
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+
+use foldhash::{HashMap, HashMapExt};
 
 use crate::commit::Pending;
 use crate::error::Refusal;

@@ -282,7 +282,9 @@ fn write_list<T>(list: &[T], write: impl Fn(&T, &mut Vec<u8>), out: &mut Vec<u8>
 
 /// As a JSON string.
 pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
-    if text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
+    // All of it, so that many bytes are looked at at once.
+    let is_escaped = |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    if text.bytes().fold(false, is_escaped) {
         // Writing to memory does not fail.
         let _ = serde_json::to_writer(out, text);
         return;

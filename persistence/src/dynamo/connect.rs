@@ -29,8 +29,13 @@ impl Dynamo {
     /// Prepares clients for `endpoint`; the first request connects. Fails when the configuration makes no
     /// sense.
     pub async fn connect(endpoint: Endpoint, tables: TableNames) -> Result<Self, ConnectError> {
-        let config = Builder::from(&sdk_config(endpoint).await?)
+        // Everywhere else a request that cannot be signed must fail.
+        let is_own = matches!(endpoint, Endpoint::Own(_));
+        let mut config = Builder::from(&sdk_config(endpoint).await?)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if is_own {
+            config.set_allow_no_auth();
+        }
         let patient = config.clone().retry_config(retries()).timeout_config(read_timeouts());
         let strict = config.retry_config(RetryConfig::disabled()).timeout_config(commit_timeouts());
         Ok(Self {
@@ -59,4 +64,48 @@ fn commit_timeouts() -> TimeoutConfig {
         .operation_attempt_timeout(COMMIT_ATTEMPT_TIMEOUT)
         .operation_timeout(COMMIT_ATTEMPT_TIMEOUT)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
+    use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+    use aws_sdk_dynamodb::error::BoxError;
+
+    use super::*;
+    use crate::{EmbeddedDynamo, Where};
+
+    /// Says whether a request is signed, by failing it if it is not as it should be.
+    #[derive(Debug)]
+    struct Signed(bool);
+
+    impl Intercept for Signed {
+        fn name(&self) -> &'static str {
+            "Signed"
+        }
+
+        fn read_before_transmit(
+            &self,
+            context: &BeforeTransmitInterceptorContextRef<'_>,
+            _: &RuntimeComponents,
+            _: &mut ConfigBag,
+        ) -> Result<(), BoxError> {
+            let signed = context.request().headers().get("authorization").is_some();
+            if signed == self.0 { Ok(()) } else { Err(format!("signed: {signed}").into()) }
+        }
+    }
+
+    #[tokio::test]
+    async fn only_within_the_process_is_nothing_signed() {
+        let server = EmbeddedDynamo::start(Where::Memory).unwrap();
+        for (endpoint, is_signed) in
+            [(Endpoint::Own(server.own_process()), false), (Endpoint::At(server.endpoint()), true)]
+        {
+            let dynamo = Dynamo::connect(endpoint, TableNames::default()).await.unwrap();
+            for client in [&dynamo.patient, &dynamo.strict] {
+                let request = client.list_tables().customize().interceptor(Signed(is_signed));
+                request.send().await.unwrap();
+            }
+        }
+    }
 }

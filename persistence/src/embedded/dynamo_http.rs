@@ -1,5 +1,5 @@
 //! The embedded DynamoDB's requests as HTTP has them: whichever way they come, over a socket or from this process, they have the
-//! same heads and bodies.
+//! same heads and bodies. Over a socket they must be signed too.
 
 use bytes::Bytes;
 use embedded::{Answer, Database, Refusal};
@@ -16,7 +16,7 @@ const TARGET: &str = "DynamoDB_20120810.";
 /// The header that names the call.
 pub(super) const TARGET_HEADER: &str = "x-amz-target";
 /// The header that a signature needs beside its own.
-pub(super) const DATE_HEADER: &str = "x-amz-date";
+const DATE_HEADER: &str = "x-amz-date";
 /// What requests and answers are.
 pub(super) const JSON: &str = "application/x-amz-json-1.0";
 
@@ -30,12 +30,10 @@ pub(super) async fn answer(database: &Database, request: Request<Incoming>) -> R
         return rendered(StatusCode::NOT_FOUND, refused("UnknownOperationException", "").body);
     }
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let named = Head {
-        target: text(TARGET_HEADER),
-        authorization: text("authorization"),
-        has_date: text(DATE_HEADER).or(text("date")).is_some(),
-    };
-    let operation = match named.operation() {
+    let has_date = text(DATE_HEADER).or(text("date")).is_some();
+    let operation = operation(text(TARGET_HEADER))
+        .and_then(|operation| check_signed(text("authorization"), has_date).map(|()| operation));
+    let operation = match operation {
         Ok(operation) => operation,
         Err(refusal) => return rendered(StatusCode::BAD_REQUEST, refusal.body),
     };
@@ -51,33 +49,28 @@ pub(super) async fn answer(database: &Database, request: Request<Incoming>) -> R
     rendered(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body)
 }
 
-/// What matters of a request's head.
-pub(super) struct Head<'h> {
-    pub(super) target: Option<&'h str>,
-    pub(super) authorization: Option<&'h str>,
-    pub(super) has_date: bool,
+/// The call that a request names in [`TARGET_HEADER`].
+pub(super) fn operation(target: Option<&str>) -> Result<&str, Answer> {
+    let operation = target.and_then(|target| target.strip_prefix(TARGET));
+    operation.ok_or_else(|| Answer::from(&Refusal::UnknownOperation))
 }
 
-impl<'h> Head<'h> {
-    /// The call that a signed request names. Whose signature it is nobody asks.
-    pub(super) fn operation(&self) -> Result<&'h str, Answer> {
-        let operation = self.target.and_then(|target| target.strip_prefix(TARGET));
-        let operation = operation.ok_or_else(|| Answer::from(&Refusal::UnknownOperation))?;
-        let Some(signature) = self.authorization.filter(|signature| signature.starts_with("AWS4-")) else {
-            return Err(refused(
-                "MissingAuthenticationTokenException",
-                "Request is missing Authentication Token",
-            ));
-        };
-        let parts = ["Credential=", "Signature=", "SignedHeaders="];
-        if parts.iter().any(|part| !signature.contains(part)) || !self.has_date {
-            return Err(refused(
-                "IncompleteSignatureException",
-                "Authorization header requires 'Credential', 'Signature' and 'SignedHeaders', and a date",
-            ));
-        }
-        Ok(operation)
+/// Refuses what is not signed. Whose signature it is nobody asks.
+fn check_signed(authorization: Option<&str>, has_date: bool) -> Result<(), Answer> {
+    let Some(signature) = authorization.filter(|signature| signature.starts_with("AWS4-")) else {
+        return Err(refused(
+            "MissingAuthenticationTokenException",
+            "Request is missing Authentication Token",
+        ));
+    };
+    let parts = ["Credential=", "Signature=", "SignedHeaders="];
+    if parts.iter().any(|part| !signature.contains(part)) || !has_date {
+        return Err(refused(
+            "IncompleteSignatureException",
+            "Authorization header requires 'Credential', 'Signature' and 'SignedHeaders', and a date",
+        ));
     }
+    Ok(())
 }
 
 fn refused(name: &str, text: &str) -> Answer {

@@ -1,5 +1,5 @@
-//! The embedded DynamoDB without a socket: the SDK's requests, with their heads and signatures, go to the database as they are,
-//! and are answered by the task that asks.
+//! The embedded DynamoDB without a socket: the SDK's requests, with their heads but not signed, go to the database as they are, and
+//! are answered by the task that asks.
 
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
@@ -8,11 +8,10 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
-use bytes::Bytes;
 use embedded::{Answer, Database};
 use http_body_util::BodyExt;
 
-use super::dynamo_http::{DATE_HEADER, Head, JSON, TARGET_HEADER};
+use super::dynamo_http::{JSON, TARGET_HEADER, operation};
 
 /// The way to a database in this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,21 +47,10 @@ impl HttpConnector for OwnProcess {
 }
 
 async fn answer(database: &Database, mut request: HttpRequest) -> Result<Answer, ConnectorError> {
-    let body = match request.body().bytes() {
-        Some(bytes) => Bytes::copy_from_slice(bytes),
-        None => {
-            let body = request.take_body().collect().await;
-            body.map_err(ConnectorError::user)?.to_bytes()
-        }
-    };
-    let headers = request.headers();
-    let head = Head {
-        target: headers.get(TARGET_HEADER),
-        authorization: headers.get("authorization"),
-        has_date: headers.get(DATE_HEADER).is_some(),
-    };
-    match head.operation() {
-        Ok(operation) => Ok(database.call(operation, body).await),
+    let body = request.take_body().collect().await.map_err(ConnectorError::user)?;
+    match operation(request.headers().get(TARGET_HEADER)) {
+        // One piece, which is not copied.
+        Ok(operation) => Ok(database.call(operation, body.to_bytes()).await),
         Err(refusal) => Ok(refusal),
     }
 }

@@ -187,12 +187,16 @@ impl<'a> Request<'a> {
 
 impl<'a> Action<'_, 'a> {
     /// What it does to the item as it is.
-    pub(super) fn plan(&self, pending: &Pending<'_>) -> Result<Effect, Obstacle> {
+    pub(super) fn plan(&self, pending: &mut Pending<'_>) -> Result<Effect, Obstacle> {
         let needs_item = self.condition.is_some()
             || self.kind != Kind::Put
             || self.table.has_companions()
             || self.request.return_values == Some(Returned::AllOld);
-        let old = if needs_item { pending.get(&self.row)? } else { None };
+        let old = match self.kind {
+            Kind::Check => pending.get_familiar(&self.row)?,
+            _ if needs_item => pending.get(&self.row)?,
+            _ => None,
+        };
         let needs_attributes = (self.condition.is_some() && old.is_some())
             || self.kind == Kind::Update
             || self.table.has_companions();

@@ -39,7 +39,11 @@ pub(crate) async fn answer(inner: &Inner, operation: &str, body: &[u8]) -> Resul
 }
 
 fn parse<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Refusal> {
-    Ok(serde_json::from_slice(body)?)
+    // Looked through once as a whole, it need not be text by text. What is no UTF-8 is refused where it is none.
+    Ok(match std::str::from_utf8(body) {
+        Ok(text) => serde_json::from_str(text)?,
+        Err(_) => serde_json::from_slice(body)?,
+    })
 }
 
 fn rendered(json: &Json) -> Bytes {

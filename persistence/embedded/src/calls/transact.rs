@@ -1,5 +1,7 @@
 //! Transactions: all of their actions, or none.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -59,9 +61,10 @@ pub(super) fn write(inner: &Inner, body: &[u8]) -> Result<Waiting<Bytes>, Refusa
         )));
     }
     loop {
-        let actions: Result<Vec<Action<'_, '_>>, Refusal> =
-            transaction.transact_items.iter().map(|one| one.prepare(inner)).collect();
-        let actions = actions?;
+        let mut actions = Vec::with_capacity(count);
+        for one in &transaction.transact_items {
+            actions.push(one.prepare(inner)?);
+        }
         check_distinct(&actions)?;
         let size: usize = actions.iter().map(|action| action.size).sum();
         if size > BYTES_MAX {
@@ -71,7 +74,8 @@ pub(super) fn write(inner: &Inner, body: &[u8]) -> Result<Waiting<Bytes>, Refusa
         let token = token.transpose()?;
         let mut is_stale = false;
         let written = inner.commits.write(|pending| {
-            if actions.iter().any(|action| !inner.tables.has(&action.table)) {
+            let mut tables = actions.chunk_by(|one, next| Arc::ptr_eq(&one.table, &next.table));
+            if tables.any(|of_one| !inner.tables.has(&of_one[0].table)) {
                 is_stale = true;
                 return Ok(NOTHING);
             }

@@ -133,6 +133,32 @@ fn a_write_that_fails_takes_with_it_all_that_was_decided_on_top_of_it() {
 }
 
 #[test]
+fn a_familiar_row_is_as_it_was_written_last() {
+    let test = Test::start();
+    let row = Slice::from("count");
+    let look = || answer(test.commits.write(|pending| pending.get_familiar(&row)).answer());
+    let number = |number: u8| Ok(Some(Slice::from([number])));
+    assert_eq!(look(), Ok(None), "and what is not there is not kept");
+    for written in 1..=2 {
+        let counted = test.count(9);
+        test.begun.recv().unwrap();
+        let on_the_way = test.commits.write(|pending| pending.get_familiar(&row));
+        test.verdicts.send(true).unwrap();
+        assert_eq!((answer(counted), answer(on_the_way.answer())), (Ok(written), number(written)));
+        assert_eq!((look(), look()), (number(written), number(written)));
+    }
+    let failed = test.count(9);
+    test.begun.recv().unwrap();
+    // The storage may have something else when it is had again.
+    let rows = Rows::from_iter([(row.clone(), Some(Slice::from([7])))]);
+    test.memory.write(&rows).unwrap();
+    test.verdicts.send(false).unwrap();
+    assert_eq!(answer(failed), Err(Refusal::Broken));
+    let mut again = std::iter::repeat_with(look);
+    assert_eq!(again.find(|outcome| *outcome != Err(Refusal::Broken)), Some(number(7)));
+}
+
+#[test]
 fn what_was_decided_before_all_was_had_again_is_failed() {
     let (held, (begin, begun), (verdicts, given)) = (Arc::new(Memory::default()), channel(), channel());
     let storage = Held { memory: held, begun: begin, verdicts: Mutex::new(given) };

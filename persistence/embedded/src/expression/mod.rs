@@ -7,8 +7,9 @@ mod projection;
 mod reader;
 mod update;
 
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+
+use foldhash::HashMap;
 
 pub(crate) use condition::{Condition, Filter};
 pub(crate) use key_condition::{KeyCondition, SortCondition};

@@ -6,8 +6,9 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::ops::Range;
+
+use foldhash::HashMap;
 
 pub(crate) use file::File;
 pub use file::OpenError;

@@ -77,10 +77,8 @@ pub(crate) fn in_memory(bench: &Bench) -> anyhow::Result<Part> {
     let [bare, _, headless, kokoro] = &targets;
     let times = |name, bare: &Target<'_>| Figure::times(name, &kokoro.rates(&BOOK), &bare.rates(&BOOK));
     part.row(times("book with the store in memory, of the bare handler", bare), Goal::AtLeast(0.75));
-    part.figures.push(times(
-        "book with the store in memory, of the bare handler with the shortest head",
-        headless,
-    ));
+    part.figures
+        .push(times("book with the store in memory, of the bare handler with the shortest head", headless));
     kokoro.check(Check::Slots, &mut part)?;
     targets.iter().for_each(|target| target.report(&BOOK, &mut part));
     Ok(part)

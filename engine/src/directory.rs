@@ -192,6 +192,7 @@ impl Directory {
             let place = Arc::clone(&activation.places).try_acquire_owned().map_err(|_| EngineError::Busy)?;
             let (reply, answer) = Reply::new();
             // One that has ended drops the message, and the reply that is dropped says that it was not delivered.
+            #[expect(clippy::disallowed_methods, reason = "a place in the mailbox is taken above")]
             activation.addr.do_send(message(reply, place));
             match answer.await.unwrap_or(Err(Undone::Failed(EngineError::OutcomeUnknown))) {
                 Ok(answer) => return Ok(answer),

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::Data;
 use anyhow::Context;
+use engine::limits::LANES;
 use engine::{
     BookingStore, Chance, Clock, Directory, Engine, Fences, Membership, Parts, Placement, Standing,
     SystemChance, SystemClock,
@@ -72,12 +73,7 @@ impl Surroundings {
         Self {
             clock: Arc::new(SystemClock),
             chance: Arc::new(SystemChance),
-            placement: Placement::threads(
-                std::env::var("X_ENGINE")
-                    .ok()
-                    .and_then(|v| v.parse().ok())
-                    .unwrap_or((cores / 2).clamp(1, 2)),
-            ),
+            placement: Placement::threads((cores / 2).clamp(1, LANES)),
             store: EngineStore::Configured,
         }
     }

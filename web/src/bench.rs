@@ -7,7 +7,7 @@ use crate::auth::{Caller, Tokens};
 use crate::config::Secret;
 use crate::handlers;
 
-/// The check of one token.
+/// The check of one token that is not known yet.
 pub struct TokenCheck {
     tokens: Tokens,
     token: String,
@@ -24,7 +24,7 @@ impl TokenCheck {
 
     /// Whether it is good.
     pub fn run(&self) -> bool {
-        self.tokens.read(&self.token, self.now).is_ok()
+        self.tokens.check(&self.token).is_ok_and(|(_, expires)| expires > self.now.timestamp())
     }
 }
 

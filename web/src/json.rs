@@ -70,6 +70,12 @@ impl JsonText {
     }
 }
 
+impl From<Bytes> for JsonText {
+    fn from(body: Bytes) -> Self {
+        Self(body)
+    }
+}
+
 impl fmt::Debug for JsonText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JsonText(..)")
@@ -308,6 +314,39 @@ mod tests {
         }
         for text in ["7.5", "1e300", "9007199254740994.0"] {
             assert!(parse(&format!(r#"{{"n":{text}}}"#)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_the_same_whether_it_is_read_at_once_or_step_by_step() {
+        #[derive(Debug, PartialEq, Deserialize)]
+        struct Asked {
+            whom: Option<String>,
+            count: i64,
+        }
+        let asked = |body: &str| {
+            let may =
+                |named: Option<&str>| if named == Some("eve") { Err(ApiError::Forbidden) } else { Ok(()) };
+            JsonText(Bytes::from(body.to_owned())).request("whom", |asked: &Asked| asked.whom.as_deref(), may)
+        };
+        let ada = || Asked { whom: Some("ada".to_owned()), count: 7 };
+        for body in [
+            r#"{"whom":"ada","count":7,"platform":"web"}"#,
+            r#" {"whom":"ada","count":7}"#,
+            r#"{"whom":"ada","count":7.0}"#,
+            r#"{"whom":"eve","count":7,"whom":"ada"}"#,
+        ] {
+            assert_eq!(asked(body).ok(), Some(ada()), "{body}");
+        }
+        // Who may not ask is told so before anything is said about the rest.
+        for body in [r#"{"whom":"eve","count":7}"#, r#"{"whom":"eve","count":"x"}"#, r#"{"whom":"eve"}"#] {
+            assert!(matches!(asked(body), Err(ApiError::Forbidden)), "{body}");
+        }
+        for body in [r#"{"count":"x"}"#, "{}", "[null,7]", "7"] {
+            assert!(matches!(asked(body), Err(ApiError::InvalidValue(_))), "{body}");
+        }
+        for body in [r#"{"whom":"eve","count":7"#, r#"{"whom":"eve","count":7}x"#, ""] {
+            assert!(matches!(asked(body), Err(ApiError::InvalidJson)), "{body}");
         }
     }
 

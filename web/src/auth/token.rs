@@ -101,7 +101,7 @@ impl Tokens {
     }
 
     /// Whom a token of ours names, and until when.
-    fn check(&self, token: &str) -> Result<(Caller, i64), TokenError> {
+    pub(crate) fn check(&self, token: &str) -> Result<(Caller, i64), TokenError> {
         let claims = |key| jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok();
         let Claims { sub, role, exp, .. } =
             self.decoding.iter().find_map(claims).ok_or(TokenError::Invalid)?.claims;

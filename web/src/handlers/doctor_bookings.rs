@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use actix_web::http::header::ContentType;
-use actix_web::web::{Data, Json};
+use actix_web::web::{Bytes, Data, Json};
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::NaiveDate;
 use engine::calendar::SlotView;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::handlers::{idempotency_key, parse_date, parse_doctor, parse_start, parse_user};
-use crate::json::{self, JsonBody, JsonText};
+use crate::json::{JsonBody, JsonText};
 use crate::openapi::fields;
 use crate::services::{self, Actor, Audit, Deed, Shown};
 use crate::state::AppState;
@@ -136,8 +136,9 @@ impl SeatRequest {
 
 /// Whether a body says what `book` needs.
 pub(crate) fn is_seat(body: &[u8]) -> bool {
-    let seat = json::decode(body).and_then(JsonBody::parse::<SeatRequest>).and_then(|body| body.seat());
-    seat.is_ok()
+    let body = JsonText::from(Bytes::copy_from_slice(body));
+    let request = body.request("user_id", |seat: &SeatRequest| seat.user_id.as_deref(), |_| Ok(()));
+    request.and_then(|request| request.seat()).is_ok()
 }
 
 /// Books one slot for the caller.

@@ -119,3 +119,29 @@ async fn a_look_whose_entry_is_lost_is_told_of_the_next_time() {
     look().await;
     assert!(matches!(inbox.try_recv(), Ok(Waiting::Entry(_))));
 }
+
+#[actix_web::test]
+async fn a_deed_goes_on_when_nobody_waits_for_it_and_one_that_has_panicked_does_not() {
+    let (go, gone) = oneshot::channel::<()>();
+    let (done, is_done) = oneshot::channel();
+    let deed = Audit::see_through(async move {
+        gone.await.map_err(ApiError::internal)?;
+        done.send(()).map_err(|()| ApiError::internal("nobody waits"))
+    });
+    let mut deed = Box::pin(deed);
+    assert!(futures::poll!(deed.as_mut()).is_pending());
+    drop(deed);
+    go.send(()).unwrap();
+    assert_eq!(is_done.await, Ok(()));
+
+    let begun = Arc::new(());
+    let held = Arc::clone(&begun);
+    let broken = Audit::see_through::<()>(async move {
+        let _held = held;
+        tokio::task::yield_now().await;
+        panic!("a bug")
+    });
+    assert!(std::panic::AssertUnwindSafe(broken).catch_unwind().await.is_err());
+    tokio::task::yield_now().await;
+    assert_eq!(Arc::strong_count(&begun), 1, "nothing of it is left");
+}

@@ -73,7 +73,7 @@ impl Surroundings {
         Self {
             clock: Arc::new(SystemClock),
             chance: Arc::new(SystemChance),
-            placement: Placement::threads((cores / 2).clamp(1, LANES)),
+            placement: Placement::threads(cores.clamp(2, LANES)),
             store: EngineStore::Configured,
         }
     }

@@ -5,7 +5,8 @@
 
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -19,6 +20,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// The largest request, in bytes: DynamoDB's transactions have four megabytes, and JSON makes more of them.
 const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -32,7 +35,7 @@ struct Options {
     /// Where it listens.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: String,
-    /// Milliseconds that each answer waits.
+    /// Milliseconds after which each request is answered, counted from when it has come.
     #[arg(long, default_value_t = 0)]
     delay_ms: u64,
     /// The share of requests that are throttled.
@@ -49,9 +52,16 @@ struct Options {
 struct Server {
     database: Database,
     chance: Mutex<SmallRng>,
-    delay: Duration,
+    delay: Option<Delay>,
     throttle: f64,
     conflict: f64,
+}
+
+/// Has requests wait. Not by the runtime's clock, whose milliseconds are rounded up twice: 5 of them were 6 to 7.
+#[derive(Clone)]
+struct Delay {
+    delay: Duration,
+    waiting: mpsc::Sender<(Instant, oneshot::Sender<()>)>,
 }
 
 /// How many actions a transaction has.
@@ -69,7 +79,7 @@ fn main() -> anyhow::Result<()> {
     let server = Data::new(Server {
         database: Database::memory(clock),
         chance: Mutex::new(SmallRng::seed_from_u64(seed)),
-        delay: Duration::from_millis(delay_ms),
+        delay: (delay_ms > 0).then(|| Delay::new(Duration::from_millis(delay_ms))).transpose()?,
         throttle,
         conflict,
     });
@@ -89,6 +99,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn answer(server: Data<Server>, request: HttpRequest, body: Bytes) -> HttpResponse {
+    let come = Instant::now();
     let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
     let answer = match target.and_then(|target| target.strip_prefix(TARGET)) {
         Some(operation) => match server.obstacle(operation, &body) {
@@ -97,11 +108,35 @@ async fn answer(server: Data<Server>, request: HttpRequest, body: Bytes) -> Http
         },
         None => Answer::from(&Refusal::UnknownOperation),
     };
-    if !server.delay.is_zero() {
-        tokio::time::sleep(server.delay).await;
+    if let Some(delay) = &server.delay {
+        delay.since(come).await;
     }
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     HttpResponse::build(status).content_type(CONTENT_TYPE).body(answer.body)
+}
+
+impl Delay {
+    fn new(delay: Duration) -> std::io::Result<Self> {
+        let (waiting, queue) = mpsc::channel::<(Instant, oneshot::Sender<()>)>();
+        // All wait equally long, so the first to come is the first to go.
+        thread::Builder::new().name("delay".to_owned()).spawn(move || {
+            for (until, over) in queue {
+                thread::sleep(until.saturating_duration_since(Instant::now()));
+                // Whoever waited may have hung up.
+                let _ = over.send(());
+            }
+        })?;
+        Ok(Self { delay, waiting })
+    }
+
+    /// Returns when a request that came then is to be answered.
+    async fn since(&self, come: Instant) {
+        let (over, wait) = oneshot::channel();
+        if self.waiting.send((come + self.delay, over)).is_ok() {
+            // Nobody tells only if the thread has died, with the process.
+            let _ = wait.await;
+        }
+    }
 }
 
 impl Server {

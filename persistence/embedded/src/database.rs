@@ -30,6 +30,13 @@ pub struct Answer {
     pub body: Bytes,
 }
 
+impl Answer {
+    /// Whether the request was done.
+    pub const fn is_success(&self) -> bool {
+        self.status == 200
+    }
+}
+
 /// A running database; clones are the same one. The last one that goes closes it.
 #[derive(Clone)]
 pub struct Database(Arc<Running>);

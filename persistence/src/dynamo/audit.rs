@@ -11,7 +11,6 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::CancellationReason;
 use chrono::{DateTime, SecondsFormat, Utc};
 use engine::RequestToken;
-use engine::chance::{Chance, SystemChance};
 use engine::store::LoadError;
 
 use super::accounts::AccountKind;
@@ -191,8 +190,9 @@ impl AuditTrail {
                 put.condition(keys::IS_ABSENT);
             });
         }
-        let token = RequestToken::new(SystemChance.bits());
-        match transaction.send(self.dynamo.patient.transact_write_items(), token).await {
+        // The same for the same entries: whoever repeats them repeats the request.
+        let token = RequestToken::new(entries.iter().fold(0, |token, entry| token ^ entry.id));
+        match transaction.send(&self.dynamo.patient, self.dynamo.own.as_ref(), token).await {
             Ok(()) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(TransactWriteItemsError::TransactionCanceledException(cancelled))

@@ -101,8 +101,12 @@ impl BookingStore for DynamoBookings {
 
     fn commit(&self, batch: &Batch) -> BoxFuture<'static, Result<(), CommitError>> {
         let Plan { transaction, shape } = Plan::of(&self.dynamo.tables, batch);
-        let sent = transaction.send(self.dynamo.strict.transact_write_items(), batch.token);
-        async move { sent.await.map_err(|error| commit_error(&shape, &error)) }.boxed()
+        let (Dynamo { strict, own, .. }, token) = (self.dynamo.clone(), batch.token);
+        async move {
+            let sent = transaction.send(&strict, own.as_ref(), token);
+            sent.await.map_err(|error| commit_error(&shape, &error))
+        }
+        .boxed()
     }
 }
 

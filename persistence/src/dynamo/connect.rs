@@ -30,10 +30,13 @@ impl Dynamo {
     /// sense.
     pub async fn connect(endpoint: Endpoint, tables: TableNames) -> Result<Self, ConnectError> {
         // Everywhere else a request that cannot be signed must fail.
-        let is_own = matches!(endpoint, Endpoint::Own(_));
+        let own = match &endpoint {
+            Endpoint::Own(own) => Some(own.clone()),
+            Endpoint::At(_) | Endpoint::With { .. } | Endpoint::Aws => None,
+        };
         let mut config = Builder::from(&sdk_config(endpoint).await?)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if is_own {
+        if own.is_some() {
             config.set_allow_no_auth();
         }
         let patient = config.clone().retry_config(retries()).timeout_config(read_timeouts());
@@ -41,6 +44,7 @@ impl Dynamo {
         Ok(Self {
             patient: Client::from_conf(patient.build()),
             strict: Client::from_conf(strict.build()),
+            own,
             tables: Arc::new(tables),
         })
     }

@@ -48,6 +48,7 @@ pub use subscriptions::Subscription;
 pub(crate) use uploads::{Entry, Journal, Uploads};
 pub use user_bookings::{BookingRow, LISTED_DATES_MAX, UserBookings};
 
+use crate::embedded::OwnProcess;
 use crate::tables::TableNames;
 use error::load_error;
 use items::Item;
@@ -62,6 +63,8 @@ pub struct Dynamo {
     patient: Client,
     /// Never asks again: what happened to a write must not be hidden.
     strict: Client,
+    /// Where both lead, if that is in this process.
+    own: Option<OwnProcess>,
     tables: Arc<TableNames>,
 }
 

@@ -93,6 +93,11 @@ async fn what_is_sent_for_entries_is_what_the_sdk_would_send() {
     let sent = nowhere.sent();
     let token = sent[0]["ClientRequestToken"].as_str().unwrap();
     assert_eq!(sent, [nowhere.sdk_sends(puts, token).await]);
-    nowhere.dynamo.audit().append(&entries).await.unwrap();
-    assert_ne!(nowhere.sent()[0]["ClientRequestToken"], token, "another request");
+    let token_of = async |entries: &[AuditEntry]| {
+        nowhere.dynamo.audit().append(entries).await.unwrap();
+        nowhere.sent()[0]["ClientRequestToken"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(token_of(&entries).await, token, "the same request");
+    entries[0].id = 2;
+    assert_ne!(token_of(&entries).await, token, "another one");
 }

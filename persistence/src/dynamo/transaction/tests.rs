@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::dynamo::{Dynamo, keys};
 use crate::tables::TableNames;
+use crate::{EmbeddedDynamo, Endpoint, Where};
 
 /// A transport that keeps what is sent and answers as it was told, and with success after that.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +59,7 @@ impl Nowhere {
             .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(1)));
         let client = Client::from_conf(config.build());
         let tables = Arc::new(TableNames::default());
-        Self { dynamo: Dynamo { patient: client.clone(), strict: client, tables }, wire }
+        Self { dynamo: Dynamo { patient: client.clone(), strict: client, own: None, tables }, wire }
     }
 
     /// What was sent since the last look.
@@ -80,13 +81,55 @@ async fn every_attempt_sends_the_same() {
     nowhere.wire.statuses.lock().unwrap().extend([500, 503]);
     let mut transaction = Transaction::new(0);
     transaction.put("Table", |put| put.item(|row| row.text("PK", "key")));
-    let request = nowhere.dynamo.patient.transact_write_items();
-    transaction.send(request, RequestToken::new(7)).await.unwrap();
+    transaction.send(&nowhere.dynamo.patient, None, RequestToken::new(7)).await.unwrap();
     let expected = json!({
         "TransactItems": [{"Put": {"TableName": "Table", "Item": {"PK": {"S": "key"}}}}],
         "ClientRequestToken": "00000000000000000000000000000007"
     });
     assert_eq!(nowhere.sent(), [expected.clone(), expected.clone(), expected]);
+}
+
+/// A put of one row where there is none.
+fn first(key: &str) -> Transaction {
+    let mut transaction = Transaction::new(1);
+    transaction.put(&TableNames::default().engine, |put| {
+        put.item(|row| row.text(keys::PK, key));
+        put.condition(keys::IS_ABSENT);
+        put.returns_what_is_there();
+    });
+    transaction
+}
+
+#[tokio::test]
+async fn within_the_process_a_transaction_means_what_it_means_over_a_socket() {
+    let server = EmbeddedDynamo::start(Where::Memory).unwrap();
+    let over_socket = Dynamo::connect(Endpoint::At(server.endpoint()), TableNames::default()).await.unwrap();
+    over_socket.create_missing_tables().await.unwrap();
+    let own = server.own_process();
+    let within = Dynamo::connect(Endpoint::Own(own.clone()), TableNames::default()).await.unwrap();
+
+    // The database is asked, and not where the client leads.
+    let nowhere = Nowhere::new();
+    first("1").send(&nowhere.dynamo.strict, Some(&own), RequestToken::new(1)).await.unwrap();
+    assert_eq!(nowhere.sent(), Vec::<Value>::new());
+    first("1").send(&over_socket.strict, None, RequestToken::new(1)).await.unwrap();
+
+    // A refusal is told by the SDK, which asks nobody either.
+    let refused = async |client: &Client, own: Option<&OwnProcess>| {
+        let refused = first("1").send(client, own, RequestToken::new(2)).await.unwrap_err();
+        match refused.into_service_error() {
+            TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+                cancelled.cancellation_reasons
+            }
+            error => panic!("{error:?}"),
+        }
+    };
+    let told = refused(&nowhere.dynamo.strict, Some(&own)).await;
+    assert_eq!(nowhere.sent(), Vec::<Value>::new());
+    assert_eq!(told, refused(&over_socket.strict, None).await);
+    assert_eq!(told, refused(&within.patient, within.own.as_ref()).await);
+    assert!(told.unwrap()[0].item.is_some());
+    server.stop();
 }
 
 #[test]

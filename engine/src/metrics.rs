@@ -156,28 +156,56 @@ const fn rule(rejection: Rejection) -> &'static str {
     }
 }
 
-/// A lane holds this many events and is about to pack some of them.
-pub(crate) fn packing(depth: usize) {
-    histogram!(LANE_DEPTH).record(count(depth));
+/// The collector's measures of what a lane does: what comes with each batch is looked up once, as [`Asked`] has it.
+#[derive(Default)]
+pub(crate) struct Batches {
+    depth: OnceLock<Histogram>,
+    events: OnceLock<Histogram>,
+    actions: OnceLock<Histogram>,
+    seconds: OnceLock<Histogram>,
+    committed: OnceLock<Counter>,
 }
 
-/// A batch of this many actions was sent to the store, which took this long; `None`: it did not answer in time.
-pub(crate) fn sent(batch: &Batch, actions: usize, took: Duration, answer: Option<&Result<(), CommitError>>) {
-    let answer = match answer {
-        Some(Ok(())) => "committed",
-        Some(Err(CommitError::Cancelled(_))) => "cancelled",
-        Some(Err(CommitError::Aborted(_))) => "aborted",
-        Some(Err(CommitError::Malformed(_))) => "malformed",
-        Some(Err(CommitError::Unknown(_))) => "unknown",
-        None => "timed_out",
-    };
-    histogram!(COMMIT_EVENTS).record(count(batch.events.len()));
-    histogram!(COMMIT_ACTIONS).record(count(actions));
-    histogram!(COMMIT_SECONDS, "answer" => answer).record(took);
+impl Batches {
+    /// The lane holds this many events and is about to pack some of them.
+    pub(crate) fn packing(&self, depth: usize) {
+        self.depth.get_or_init(|| histogram!(LANE_DEPTH)).record(count(depth));
+    }
+
+    /// A batch of this many actions was sent to the store, which took this long; `None`: it did not answer in time.
+    pub(crate) fn sent(
+        &self,
+        batch: &Batch,
+        actions: usize,
+        took: Duration,
+        answer: Option<&Result<(), CommitError>>,
+    ) {
+        self.events.get_or_init(|| histogram!(COMMIT_EVENTS)).record(count(batch.events.len()));
+        self.actions.get_or_init(|| histogram!(COMMIT_ACTIONS)).record(count(actions));
+        let seconds = |answer: &'static str| histogram!(COMMIT_SECONDS, "answer" => answer);
+        match answer {
+            Some(Ok(())) => self.seconds.get_or_init(|| seconds("committed")).record(took),
+            Some(Err(CommitError::Cancelled(_))) => seconds("cancelled").record(took),
+            Some(Err(CommitError::Aborted(_))) => seconds("aborted").record(took),
+            Some(Err(CommitError::Malformed(_))) => seconds("malformed").record(took),
+            Some(Err(CommitError::Unknown(_))) => seconds("unknown").record(took),
+            None => seconds("timed_out").record(took),
+        }
+    }
+
+    /// This many events are stored.
+    pub(crate) fn committed(&self, events: usize) {
+        let committed = self.committed.get_or_init(|| ended_like(Outcome::Committed));
+        committed.increment(events as u64);
+    }
 }
 
-/// This many events ended like this.
-pub(crate) fn ended(outcome: Outcome, events: usize) {
+/// An event ended like this.
+pub(crate) fn ended(outcome: Outcome) {
+    ended_like(outcome).increment(1);
+}
+
+fn ended_like(outcome: Outcome) -> Counter {
     let outcome = match outcome {
         Outcome::Committed => "committed",
         Outcome::Refused => "refused",
@@ -186,7 +214,7 @@ pub(crate) fn ended(outcome: Outcome, events: usize) {
         Outcome::Unknown => "unknown",
         Outcome::Fenced => "fenced",
     };
-    counter!(EVENTS, "outcome" => outcome).increment(events as u64);
+    counter!(EVENTS, "outcome" => outcome)
 }
 
 /// A load took this long.

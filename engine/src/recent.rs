@@ -31,7 +31,7 @@ pub struct RecentAnswers {
 
 #[derive(Debug, Default)]
 struct Inner {
-    by_user: HashMap<UserId, Vec<RecentAnswer>>,
+    by_user: HashMap<UserId, VecDeque<RecentAnswer>>,
     /// Oldest first: how many answers of which user to forget when.
     order: VecDeque<(DateTime<Utc>, UserId)>,
 }
@@ -44,7 +44,7 @@ impl RecentAnswers {
         if inner.order.len() >= RECENT_MAX {
             inner.forget_oldest();
         }
-        inner.by_user.entry(user.clone()).or_default().push(answer);
+        inner.by_user.entry(user.clone()).or_default().push_back(answer);
         inner.order.push_back((now, user.clone()));
     }
 
@@ -52,7 +52,7 @@ impl RecentAnswers {
     pub fn of(&self, user: &UserId, now: DateTime<Utc>) -> Vec<RecentAnswer> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.forget_before(now);
-        inner.by_user.get(user).cloned().unwrap_or_default()
+        inner.by_user.get(user).into_iter().flatten().cloned().collect()
     }
 }
 
@@ -67,9 +67,7 @@ impl Inner {
     fn forget_oldest(&mut self) {
         let Some((_, user)) = self.order.pop_front() else { return };
         if let Some(answers) = self.by_user.get_mut(&user) {
-            if !answers.is_empty() {
-                answers.remove(0);
-            }
+            answers.pop_front();
             if answers.is_empty() {
                 self.by_user.remove(&user);
             }

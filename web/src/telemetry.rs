@@ -12,7 +12,7 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderVal
 use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, FromRequest, HttpMessage, HttpRequest};
+use actix_web::{Error, FromRequest, HttpRequest};
 use engine::Chance;
 use futures::FutureExt;
 use tokio::time::Instant;
@@ -63,9 +63,9 @@ impl FromRequest for RequestId {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let id = request.extensions().get().copied();
-        ready(id.ok_or_else(|| ApiError::internal("the request was given no id")))
+    fn from_request(_: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = CURRENT.try_with(|id| *id);
+        ready(id.map_err(|_| ApiError::internal("the request was given no id")))
     }
 }
 
@@ -181,7 +181,6 @@ async fn observe_as<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let (method, begun) = (request.method().clone(), Instant::now());
-    request.extensions_mut().insert(id);
     let span = tracing::info_span!("request", request.id = id.into_text());
     let work = CURRENT.scope(id, next.call(request));
     let outcome = AssertUnwindSafe(work).catch_unwind().instrument(span.clone()).await;

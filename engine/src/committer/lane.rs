@@ -38,6 +38,7 @@ pub(super) struct Lane {
     /// Doctors of whom an event was not stored: what they staged after it is withdrawn, until their barrier passes.
     blocked: HashSet<DoctorId>,
     drained: Option<oneshot::Sender<()>>,
+    batches: metrics::Batches,
 }
 
 impl Lane {
@@ -48,14 +49,15 @@ impl Lane {
         chance: Arc<dyn Chance>,
     ) -> Self {
         let (queue, barriers, blocked) = (VecDeque::new(), Vec::new(), HashSet::new());
-        Self { inbox, store, node, chance, queue, barriers, blocked, drained: None }
+        let batches = metrics::Batches::default();
+        Self { inbox, store, node, chance, queue, barriers, blocked, drained: None, batches }
     }
 
     pub(super) async fn run(mut self) {
         while self.listen().await {
             self.withdraw_stale();
             if !self.queue.is_empty() {
-                metrics::packing(self.queue.len());
+                self.batches.packing(self.queue.len());
             }
             let packed = batch::pack(&mut self.queue);
             if !packed.is_empty() {
@@ -151,7 +153,7 @@ impl Lane {
         let batch = batch::batch(&packed, RequestToken::new(self.chance.bits()));
         match self.send(&batch, &ranges).await {
             Ended::Judged(Verdict::Committed) => {
-                metrics::ended(Outcome::Committed, packed.len());
+                self.batches.committed(packed.len());
                 packed.into_iter().for_each(|event| event.tell(Outcome::Committed));
             }
             Ended::Judged(Verdict::Cancelled(fates)) => self.share_out(packed, &fates).await,
@@ -181,7 +183,7 @@ impl Lane {
         loop {
             let begun = Instant::now();
             let answer = tokio::time::timeout(COMMIT_ATTEMPT_TIMEOUT, self.store.commit(batch)).await;
-            metrics::sent(batch, batch::actions_of(batch), begun.elapsed(), answer.as_ref().ok());
+            self.batches.sent(batch, batch::actions_of(batch), begun.elapsed(), answer.as_ref().ok());
             tracing::debug!(
                 batch.events = batch.events.len(),
                 batch.ranges = batch.checks.len(),
@@ -312,7 +314,7 @@ impl Lane {
 impl InLane {
     /// Counts the outcome and tells the waiter.
     fn end(self, outcome: Outcome) {
-        metrics::ended(outcome, 1);
+        metrics::ended(outcome);
         self.tell(outcome);
     }
 

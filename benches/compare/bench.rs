@@ -101,12 +101,24 @@ impl Bench {
         Server::start(&mut command, &self.logs, "postgres")
     }
 
-    /// Peer (b).
+    /// Peer (b), which reaches the embedded store as the product does.
     pub(crate) fn conditional(&self) -> anyhow::Result<Server> {
+        self.conditional_with("conditional", &[])
+    }
+
+    /// The same as any other program reaches it.
+    pub(crate) fn conditional_over_socket(&self) -> anyhow::Result<Server> {
+        self.conditional_with("conditional-over-socket", &["--over-socket"])
+    }
+
+    fn conditional_with(&self, name: &str, arguments: &[&str]) -> anyhow::Result<Server> {
         let mut command = program("peer")?;
         let data = tempfile::tempdir_in(self.folder.path())?.keep();
-        command.args(["conditional", "--doctors", &DOCTORS.to_string(), "--folder"]).arg(data);
-        Server::start(&mut command, &self.logs, "conditional")
+        command
+            .args(["conditional", "--doctors", &DOCTORS.to_string(), "--folder"])
+            .arg(data)
+            .args(arguments);
+        Server::start(&mut command, &self.logs, name)
     }
 
     /// A folder that another user may enter, who owns what is in it.

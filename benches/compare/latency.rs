@@ -14,7 +14,7 @@ const LOOKS: f64 = 1_000.0;
 /// Connections for them.
 const LOOKERS: usize = 64;
 
-/// The p99 of `book` at half of its own peak, beside PostgreSQL at half of its own.
+/// The p99 of `book` at half of its own peak, beside PostgreSQL at half of its own; and as many bookings as that is.
 pub(crate) fn half_peak(bench: &Bench) -> anyhow::Result<Part> {
     let mut part = Part::new("half-peak");
     let dates = load::dates_from_tomorrow(chrono_tz::Tz::Asia__Kolkata);
@@ -34,12 +34,15 @@ pub(crate) fn half_peak(bench: &Bench) -> anyhow::Result<Part> {
         half
     });
     let peaks = targets.each_ref().map(Target::turns);
+    let mut as_many = Target::new("kokoro, as many as (a)", &kokoro, "", DOCTORS)?;
     for round in 1..=bench.effort.rounds {
         println!("  half of the peak, round {round} of {}", bench.effort.rounds);
         for (target, half) in targets.iter_mut().zip(halves) {
             let pace = Pace::Open { rate: half, connections: CLIENTS };
             target.drive(&Run { pace, seed: 100 + round as u64, ..run.clone() })?;
         }
+        let pace = Pace::Open { rate: halves[1], connections: CLIENTS };
+        as_many.drive(&Run { pace, seed: 200 + round as u64, ..run.clone() })?;
     }
     for (target, peaks) in targets.iter_mut().zip(peaks) {
         target.forget(peaks);
@@ -49,6 +52,9 @@ pub(crate) fn half_peak(bench: &Bench) -> anyhow::Result<Part> {
     let times =
         Figure::times("p99 of book at half of its peak, of peer (a)'s at half of its own", &p99[0], &p99[1]);
     part.row(times, Goal::AtMost(1.0));
+    let name = "p99 of book, of peer (a)'s at half of its peak, as many bookings a second";
+    part.figures.push(Figure::times(name, &as_many.latencies(Call::Book, 0.99), &p99[1]));
+    as_many.report(&[Call::Book], &mut part);
     Ok(part)
 }
 

@@ -1,5 +1,6 @@
 //! How much is done at the peak, beside others.
 
+use anyhow::bail;
 use load::{Call, Check, Draw, Mix, Run};
 
 use crate::bench::{Bench, DOCTORS};
@@ -119,7 +120,9 @@ pub(crate) fn dynamo_shaped(bench: &Bench) -> anyhow::Result<Part> {
 pub(crate) fn durable(bench: &Bench) -> anyhow::Result<Part> {
     let mut part = Part::new("durable");
     let servers = Durable::start(bench, "durable")?;
-    let mut targets = servers.targets()?;
+    let over_socket = bench.conditional_over_socket()?;
+    let mut targets = Vec::from(servers.targets()?);
+    targets.push(Target::new("(b) over a socket", &over_socket, "", DOCTORS)?);
     take_turns(&mut targets, bench.effort, &bookings(bench.effort))?;
     beside_peers(&targets, &BOOK, "durable book, uniform", [3.0, 5.0], &mut part)?;
     Ok(part)
@@ -137,17 +140,23 @@ pub(crate) fn hot(bench: &Bench) -> anyhow::Result<Part> {
     Ok(part)
 }
 
+/// The product, the first, beside its peers, the first two of which have a goal.
 fn beside_peers(
-    targets: &[Target<'_>; 3],
+    targets: &[Target<'_>],
     calls: &[Call],
     what: &str,
     goals: [f64; 2],
     part: &mut Part,
 ) -> anyhow::Result<()> {
-    let [kokoro, peers @ ..] = targets;
+    let [kokoro, peers @ ..] = targets else { bail!("nothing to compare") };
+    let goals = goals.into_iter().map(Some).chain(std::iter::repeat(None));
     for (peer, goal) in peers.iter().zip(goals) {
         let name = format!("{what}, of peer {}", peer.name);
-        part.row(Figure::times(name, &kokoro.rates(calls), &peer.rates(calls)), Goal::AtLeast(goal));
+        let times = Figure::times(name, &kokoro.rates(calls), &peer.rates(calls));
+        match goal {
+            Some(goal) => part.row(times, Goal::AtLeast(goal)),
+            None => part.figures.push(times),
+        }
     }
     for target in targets {
         target.check(Check::Users, part)?;

@@ -45,6 +45,7 @@ type Item = HashMap<String, AttributeValue>;
 /// The embedded server, with tables and doctors.
 pub(crate) struct Database {
     server: EmbeddedDynamo,
+    over_socket: bool,
 }
 
 /// A worker's way to it.
@@ -55,8 +56,9 @@ pub(crate) struct Bookings {
 
 impl Database {
     /// Opens it in `folder`, and puts doctors into it.
-    pub(crate) async fn start(folder: &Path, doctors: Doctors) -> anyhow::Result<Self> {
-        let this = Self { server: EmbeddedDynamo::start(Where::File(DataFolder::lock(folder)?))? };
+    pub(crate) async fn start(folder: &Path, over_socket: bool, doctors: Doctors) -> anyhow::Result<Self> {
+        let server = EmbeddedDynamo::start(Where::File(DataFolder::lock(folder)?))?;
+        let this = Self { server, over_socket };
         let dynamo = this.dynamo().await?;
         dynamo.create_missing_tables().await?;
         let all: Vec<String> = SlotStart::all().map(|start| start.to_string()).collect();
@@ -78,7 +80,7 @@ impl Database {
         Ok(this)
     }
 
-    /// A client for each worker, without a socket, as the product has it.
+    /// A client for each worker.
     pub(crate) async fn connect(&self, workers: usize) -> anyhow::Result<Vec<Data<Bookings>>> {
         let mut clients = Vec::new();
         for _ in 0..workers {
@@ -91,7 +93,11 @@ impl Database {
     }
 
     async fn dynamo(&self) -> anyhow::Result<Dynamo> {
-        Ok(Dynamo::connect(Endpoint::Own(self.server.own_process()), TableNames::default()).await?)
+        let endpoint = match self.over_socket {
+            true => Endpoint::At(self.server.endpoint()),
+            false => Endpoint::Own(self.server.own_process()),
+        };
+        Ok(Dynamo::connect(endpoint, TableNames::default()).await?)
     }
 }
 

@@ -61,6 +61,9 @@ enum Peer {
         /// A folder for the database.
         #[arg(long)]
         folder: PathBuf,
+        /// Reach it as any program reaches a DynamoDB; without this, within the process, as the product does.
+        #[arg(long)]
+        over_socket: bool,
         #[command(flatten)]
         doctors: Doctors,
     },
@@ -89,8 +92,8 @@ fn main() -> anyhow::Result<()> {
                 })
                 .await
             }
-            Peer::Conditional { folder, doctors } => {
-                let database = conditional::Database::start(&folder, doctors).await?;
+            Peer::Conditional { folder, over_socket, doctors } => {
+                let database = conditional::Database::start(&folder, over_socket, doctors).await?;
                 let clients = database.connect(workers()).await?;
                 serve(&listen, move |worker, config| {
                     config.app_data(clients[worker % clients.len()].clone());

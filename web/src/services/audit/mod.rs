@@ -7,13 +7,12 @@
 //! moment; a stop writes it all.
 
 mod readings;
+mod seen_through;
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -29,8 +28,9 @@ use tokio::time::Instant;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::metrics;
-use crate::telemetry::{self, RequestId};
+use crate::telemetry::RequestId;
 use readings::Readings;
+use seen_through::SeenThrough;
 
 /// Entries that wait to be written: a few megabytes.
 const QUEUE_CAPACITY: usize = 8192;
@@ -75,31 +75,6 @@ pub(crate) struct Deed {
 struct Expected<'a> {
     entries: Vec<AuditEntry>,
     places: mpsc::PermitIterator<'a, Waiting>,
-}
-
-/// A deed under way. Dropped before its end, it goes on by itself. `None` while it runs, so that one that has panicked
-/// is not run again.
-struct SeenThrough<F: Future + 'static>(Option<Pin<Box<F>>>);
-
-impl<F: Future> Future for SeenThrough<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let Some(mut deed) = self.0.take() else { return Poll::Pending };
-        let outcome = deed.as_mut().poll(context);
-        if outcome.is_pending() {
-            self.0 = Some(deed);
-        }
-        outcome
-    }
-}
-
-impl<F: Future + 'static> Drop for SeenThrough<F> {
-    fn drop(&mut self) {
-        if let Some(deed) = self.0.take() {
-            actix_web::rt::spawn(telemetry::for_this_request(async move { drop(deed.await) }));
-        }
-    }
 }
 
 enum Waiting {
@@ -154,7 +129,7 @@ impl Audit {
     pub(crate) fn see_through<T: 'static>(
         deed: impl Future<Output = Result<T, ApiError>> + 'static,
     ) -> impl Future<Output = Result<T, ApiError>> {
-        SeenThrough(Some(Box::pin(deed)))
+        SeenThrough::new(deed)
     }
 
     /// Has a seat taken or given back by `asked`, and queues the entry about it.

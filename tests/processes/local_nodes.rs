@@ -42,6 +42,11 @@ async fn cluster(admin: &str) -> Value {
     }
 }
 
+fn ids(view: &Value) -> Vec<String> {
+    let nodes = view["nodes"].as_array().into_iter().flatten();
+    nodes.map(|node| node["id"].as_str().unwrap().to_owned()).collect()
+}
+
 /// A parent whose nodes end with it, however it ends.
 fn start(nodes: &str, folder: &Path) -> (Child, Output) {
     web::http_client::install_cryptography();
@@ -66,17 +71,25 @@ async fn nodes_started_by_one_command_share_an_address_and_a_dead_one_is_started
     let second = output.said("node 2: process ").await;
     output.said("node 3: kokoro listens on ").await;
     until(async || is_balanced(&cluster(&admin).await, 3)).await;
+    let before = ids(&cluster(&admin).await);
 
     signal_process(&second, "-KILL");
     output.said("node 2: has ended").await;
     output.said("node 2: kokoro listens on ").await;
-    until(async || is_balanced(&cluster(&admin).await, 3)).await;
+    // The dead one is seen as it was until its lease has run out, and what it had answers nobody.
+    let is_replaced = |view: &Value| ids(view).iter().filter(|id| before.contains(id)).count() == 2;
+    until(async || {
+        let view = cluster(&admin).await;
+        is_replaced(&view) && is_balanced(&view, 3)
+    })
+    .await;
     // Each look is a connection of its own, and any node answers it.
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
     for _ in 0..20 {
         let body = serde_json::json!({"doctor_id": "asha@example.com", "date": date_in(1)});
         let answer = client.post(format!("{url}/doctorBookings/available")).json(&body).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
+        let status = answer.status();
+        assert_eq!(status, 200, "{}", answer.text().await.unwrap());
     }
 
     signal_process(&parent.id().unwrap().to_string(), "-TERM");

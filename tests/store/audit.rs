@@ -141,8 +141,13 @@ async fn an_entry_that_is_there_is_not_written_over() {
     each_dynamo(async |dynamo| {
         let first = entry(ada(), 1, file(1));
         dynamo.audit().append(std::slice::from_ref(&first)).await.unwrap();
-        dynamo.audit().append(&[AuditEntry { subject: file(2), ..first }]).await.unwrap();
-        assert_eq!(all(dynamo, &ada()).await[0].subject, file(1));
+        let other = AuditEntry { subject: file(2), ..first };
+        let alone = dynamo.audit().append(std::slice::from_ref(&other)).await;
+        assert!(alone.is_err(), "it is the same request, and says something else");
+        // Beside another it is another request, which finds it there and writes nothing.
+        dynamo.audit().append(&[other, entry(ada(), 2, file(3))]).await.unwrap();
+        let rows = all(dynamo, &ada()).await;
+        assert_eq!((rows.len(), &rows[0].subject), (1, &file(1)));
     })
     .await;
 }

@@ -57,8 +57,8 @@ struct Server {
     conflict: f64,
 }
 
-/// Has requests wait. Not by the runtime's clock, whose milliseconds are rounded up twice: 5 of them were 6 to 7.
-#[derive(Clone)]
+/// Has requests wait, each on its connection, of which there is a bounded number. Not by the runtime's clock, whose
+/// milliseconds are rounded up twice: 5 of them were 6 to 7.
 struct Delay {
     delay: Duration,
     waiting: mpsc::Sender<(Instant, oneshot::Sender<()>)>,

@@ -1,5 +1,5 @@
 //! The embedded DynamoDB without a socket: the SDK's requests, with their heads but not signed, go to the database as they are, and
-//! are answered by the task that asks.
+//! are answered by the task that asks. Transactions go there without the SDK (`dynamo/transaction.rs`), which then reads the answer.
 
 use std::sync::{Mutex, PoisonError};
 

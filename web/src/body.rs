@@ -7,10 +7,11 @@ use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{Bytes, BytesMut};
-use futures::{FutureExt, StreamExt};
-use tokio::time::{Instant, timeout_at};
+use futures::StreamExt;
+use tokio::time::Instant;
 
 use crate::error::ApiError;
+use crate::patience;
 use crate::state::AppState;
 
 /// Whoever sends slower than this over the whole body is cut off.
@@ -65,14 +66,9 @@ impl Incoming {
     /// The next piece, or `None` when the body is whole. Nothing is lost when the caller stops waiting.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         let Self { limit, patience, .. } = *self;
-        let piece = match self.payload.next().now_or_never() {
-            Some(piece) => piece,
-            None => {
-                let earned = patience + Duration::from_secs(self.received as u64 / BYTES_A_SECOND_MIN);
-                let due = (self.begun + earned.min(limit.timeout)).min(Instant::now() + patience);
-                timeout_at(due, self.payload.next()).await.map_err(|_| ApiError::BodyTooSlow)?
-            }
-        };
+        let earned = patience + Duration::from_secs(self.received as u64 / BYTES_A_SECOND_MIN);
+        let due = || (self.begun + earned.min(limit.timeout)).min(Instant::now() + patience);
+        let piece = patience::until(due, self.payload.next()).await.map_err(|_| ApiError::BodyTooSlow)?;
         let piece = piece.transpose().map_err(|error| match error {
             PayloadError::Overflow => ApiError::BodyTooLarge(limit.bytes),
             _ => ApiError::InvalidJson,

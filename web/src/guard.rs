@@ -1,22 +1,26 @@
 //! What is turned away before anybody looks at it.
 
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
+use actix_web::http::header::{HeaderName, ORIGIN};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest};
+use tokio::time::Instant;
 
 use crate::body::BodyLimit;
 use crate::config::CorsConfig;
 use crate::error::ApiError;
 use crate::limits::Costly;
+use crate::patience;
 use crate::peer::Peer;
 use crate::routes::{HEALTHZ, READYZ, WEBHOOK};
 use crate::state::AppState;
+
+/// The header in which a browser says whether it is a page of this site that sends the request.
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Refuses addresses that ask too often, heads that are too long, and new work while the server is stopping. Whoever
 /// watches the process is always answered.
@@ -64,12 +68,7 @@ pub(crate) async fn bound<B: MessageBody + 'static>(
         Err(refusal) => return Ok(request.error_response(refusal)),
     };
     let head = request.request().clone();
-    let mut answer = pin!(next.call(request));
-    // Most reads are answered at once, from memory: those need no timer.
-    if let Poll::Ready(answer) = futures::poll!(answer.as_mut()) {
-        return answer.map(ServiceResponse::map_into_boxed_body);
-    }
-    match tokio::time::timeout(within, answer).await {
+    match patience::until(|| Instant::now() + within, next.call(request)).await {
         Ok(answer) => answer.map(ServiceResponse::map_into_boxed_body),
         Err(_) => Ok(ServiceResponse::from_err(ApiError::OutcomeUnknown, head)),
     }
@@ -89,11 +88,11 @@ fn cost(request: &ServiceRequest) -> Result<Duration, ApiError> {
 /// cookie does not come along from other sites, and JSON needs CORS to agree; this is for calls without a body, and for
 /// pages of the same site.
 pub(crate) fn is_from_foreign_page(request: &HttpRequest, cors: &CorsConfig) -> bool {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let is_foreign = matches!(header("sec-fetch-site"), Some("cross-site" | "same-site"));
+    let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let is_foreign = || matches!(header(&SEC_FETCH_SITE), Some("cross-site" | "same-site"));
     let may_call =
-        header("origin").is_some_and(|origin| cors.allowed_origins.iter().any(|own| own == origin));
-    request.method() == Method::POST && is_foreign && !may_call
+        || header(&ORIGIN).is_some_and(|origin| cors.allowed_origins.iter().any(|own| own == origin));
+    request.method() == Method::POST && is_foreign() && !may_call()
 }
 
 /// The request line and the headers as they came, give or take a few bytes.

@@ -199,10 +199,10 @@ impl FromRequest for JsonBodyOrNothing {
 
 /// Refuses a body that does not say it is JSON.
 pub(crate) fn require_json(request: &HttpRequest) -> Result<(), ApiError> {
-    let content_type = request.content_type().trim().to_ascii_lowercase();
-    let subtype = content_type.strip_prefix("application/").unwrap_or_default();
-    let is_json = subtype == "json" || subtype.ends_with("+json");
-    is_json.then_some(()).ok_or(ApiError::UnsupportedMediaType)
+    let (kind, subtype) = request.content_type().trim().split_once('/').unwrap_or_default();
+    let suffix = subtype.rsplit_once('+').map_or(subtype, |(_, suffix)| suffix);
+    let is_json = kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json");
+    if is_json { Ok(()) } else { Err(ApiError::UnsupportedMediaType) }
 }
 
 /// Reads a body that is all there.

@@ -28,6 +28,7 @@ mod json;
 mod limits;
 mod metrics;
 mod openapi;
+mod patience;
 mod peer;
 mod routes;
 mod security;

@@ -48,7 +48,7 @@ impl RequestId {
 
     /// As a text: 32 hexadecimal digits.
     pub(crate) fn into_text(self) -> String {
-        hex::encode(self.0.to_be_bytes())
+        format!("{:032x}", self.0)
     }
 
     /// The same as a header.

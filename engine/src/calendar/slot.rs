@@ -1,6 +1,7 @@
 //! The grid: a day of 48 half-hour slots, known by their starts on the doctor's wall clock.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 /// How long a slot lasts, in minutes.
 pub const SLOT_MINUTES: u32 = 30;
@@ -30,6 +31,15 @@ fn minutes(text: &str) -> Option<u32> {
     let (hours, minutes) = (two_digits(hours)?, two_digits(minutes)?);
     (minutes < 60 && (hours < 24 || (hours, minutes) == (24, 0))).then_some(hours * 60 + minutes)
 }
+
+/// Writes `HH:MM`.
+fn written(minutes: u32) -> String {
+    format!("{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+/// Every start as it is written: each booking writes some.
+static WRITTEN: LazyLock<Vec<String>> =
+    LazyLock::new(|| SlotStart::all().map(|start| written(start.minutes())).collect());
 
 /// The start of a slot: `00:00`, `00:30` .. `23:30` on the wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +82,7 @@ impl SlotStart {
 
 impl fmt::Display for SlotStart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02}:{:02}", self.minutes() / 60, self.minutes() % 60)
+        f.write_str(&WRITTEN[self.index()])
     }
 }
 
@@ -110,8 +120,7 @@ impl SlotSpan {
 
     /// Its end on the wall clock, `24:00` at midnight.
     pub fn end(self) -> String {
-        let minutes = u32::from(self.end) * SLOT_MINUTES;
-        format!("{:02}:{:02}", minutes / 60, minutes % 60)
+        written(u32::from(self.end) * SLOT_MINUTES)
     }
 
     /// Whether it is exactly one slot.

@@ -86,13 +86,12 @@ impl FromRequest for AnyCaller {
 /// Whom the token names, if there is one. The bearer token wins over the cookie, also when it is a bad one.
 fn read(request: &HttpRequest) -> Result<Option<Caller>, ApiError> {
     let app = AppState::of(request)?;
-    let read = |token: &str| app.tokens.read(token, app.clock.now());
+    let read = |token: &str| app.tokens.read(token, app.clock.now()).map_err(|_| ApiError::Unauthenticated);
     let caller = match request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(bearer) {
-        Some(token) => Some(read(&String::from_utf8_lossy(token))),
+        Some(token) => Some(std::str::from_utf8(token).map_err(|_| ApiError::Unauthenticated).and_then(read)),
         None => request.cookie(SESSION_COOKIE).map(|cookie| read(cookie.value())),
     };
-    let caller = caller.transpose();
-    let caller = caller.map_err(|_| ApiError::Unauthenticated)?;
+    let caller = caller.transpose()?;
     if let Some(caller) = &caller {
         app.limits.account(caller)?;
     }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use actix_web::body::MessageBody;
 use actix_web::http::header::ContentType;
 use actix_web::web::{Bytes, Data, Json};
 use actix_web::{HttpRequest, HttpResponse};
@@ -27,6 +28,8 @@ const SHOWN_DAYS: u64 = 7;
 const FETCHED_DAYS_MAX: u64 = 365;
 /// Room for a day of slots.
 const AVAILABLE_BYTES: usize = 3072;
+/// What a slot's text has before the number of seats that are taken.
+const BEGINNING_BYTES: usize = r#"{"start":"HH:MM","end":"HH:MM","booked":"#.len();
 
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({
@@ -173,7 +176,7 @@ pub(crate) async fn book(
     match Audit::see_through(booked).await? {
         (doctor, Answer::Booked(booking)) => {
             let booking = services::write_shown(&doctor, &booking);
-            Ok(answer(format!(r#"{{"message":"Slot booked","booking":{booking}}}"#)))
+            Ok(answer([r#"{"message":"Slot booked","booking":"#, &booking, "}"].concat()))
         }
         (_, answer @ (Answer::Cancelled | Answer::ScheduleSet)) => Err(mismatch(&answer)),
     }
@@ -282,28 +285,34 @@ pub(crate) async fn fetch_bookings(
 }
 
 /// An answer that is JSON already.
-fn answer(json: String) -> HttpResponse {
+fn answer(json: impl MessageBody + 'static) -> HttpResponse {
     HttpResponse::Ok().insert_header(ContentType::json()).body(json)
 }
 
-/// [`Available`] of these slots. A day has many and all are alike: what stands in each but its numbers is written once.
-fn write_available(slots: impl Iterator<Item = SlotView>) -> String {
-    static BEGINNINGS: LazyLock<Vec<String>> = LazyLock::new(|| {
+/// [`Available`] of these slots. A day has many and all are alike: what stands in each but its numbers is written once,
+/// in arrays, whose lengths the compiler knows.
+fn write_available(slots: impl Iterator<Item = SlotView>) -> Vec<u8> {
+    static BEGINNINGS: LazyLock<Vec<[u8; BEGINNING_BYTES]>> = LazyLock::new(|| {
         let beginning =
             |start: SlotStart| format!(r#"{{"start":"{start}","end":"{}","booked":"#, start.span().end());
-        SlotStart::all().map(beginning).collect()
+        SlotStart::all().filter_map(|start| beginning(start).into_bytes().try_into().ok()).collect()
     });
-    let mut text = String::with_capacity(AVAILABLE_BYTES);
-    text.push_str(r#"{"slots":["#);
-    for (n, SlotView { start, booked, available }) in slots.enumerate() {
-        if n > 0 {
-            text.push(',');
+    let mut text = Vec::with_capacity(AVAILABLE_BYTES);
+    text.extend_from_slice(br#"{"slots":["#);
+    for SlotView { start, booked, available } in slots {
+        text.extend_from_slice(&BEGINNINGS[start.index()]);
+        match u8::try_from(booked) {
+            Ok(digit @ 0..=9) => text.push(b'0' + digit),
+            _ => text.extend_from_slice(itoa::Buffer::new().format(booked).as_bytes()),
         }
-        text.push_str(&BEGINNINGS[start.index()]);
-        text.push_str(itoa::Buffer::new().format(booked));
-        text.push_str(if available { r#","available":true}"# } else { r#","available":false}"# });
+        if available {
+            text.extend_from_slice(br#","available":true},"#);
+        } else {
+            text.extend_from_slice(br#","available":false},"#);
+        }
     }
-    text.push_str("]}");
+    text.pop_if(|last| *last == b',');
+    text.extend_from_slice(b"]}");
     text
 }
 
@@ -358,7 +367,7 @@ mod tests {
                 available,
             });
             let described = serde_json::to_string(&Available { slots: slots.collect() }).unwrap();
-            assert_eq!(write_available(views(all)), described);
+            assert_eq!(String::from_utf8(write_available(views(all))).unwrap(), described);
         }
     }
 }

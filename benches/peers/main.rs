@@ -72,6 +72,10 @@ enum Peer {
 fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_env_filter("error,peer=warn").with_writer(std::io::stderr).init();
     let Options { listen, peer } = Options::parse();
+    // As in the product. PostgreSQL would inherit it, and is no faster with it.
+    if !matches!(peer, Peer::Postgres { .. }) {
+        web::scheduler::take_turns();
+    }
     actix_web::rt::System::new().block_on(async {
         match peer {
             Peer::Bare => {

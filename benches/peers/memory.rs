@@ -40,6 +40,7 @@ struct Options {
 }
 
 fn main() -> anyhow::Result<()> {
+    web::scheduler::take_turns();
     let Options { doctors, audited } = Options::parse();
     let mut env = Environment::of_process();
     web::telemetry::install(&env.log_filter(), env.log_format())?;

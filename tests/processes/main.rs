@@ -15,6 +15,7 @@ mod local_nodes;
 mod partition;
 mod racing;
 mod rotation;
+mod scheduler;
 mod starving;
 mod stopping;
 mod takeover;

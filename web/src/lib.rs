@@ -12,6 +12,7 @@ pub mod commands;
 pub mod config;
 pub mod http_client;
 pub mod local_cluster;
+pub mod scheduler;
 pub mod startup;
 pub mod supervisor;
 pub mod telemetry;

@@ -21,6 +21,7 @@ const DEPOSED: u8 = 3;
 const MISCONFIGURED: u8 = 78;
 
 fn main() -> ExitCode {
+    web::scheduler::take_turns();
     let options = Options::from_command_line();
     if let Some(parent) = options.child_of()
         && let Err(error) = end_with(parent)

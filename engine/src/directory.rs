@@ -132,11 +132,11 @@ impl Directory {
     ///
     /// # Errors
     /// [`Rejection::DoctorNotFound`], or that the doctor cannot be asked.
-    pub async fn view(&self, doctor: &DoctorId, date: NaiveDate) -> Result<Arc<DayView>, EngineError> {
+    pub async fn view(&self, doctor: &DoctorId, date: NaiveDate) -> Result<DayView, EngineError> {
         if !self.shell.clinic.in_window(date, self.shell.clock.now()) {
             return match self.existing(doctor) {
-                Some(_) => Ok(Arc::new(DayView::new(SlotSet::EMPTY))),
-                None => self.check_exists(doctor).await.map(|()| Arc::new(DayView::new(SlotSet::EMPTY))),
+                Some(_) => Ok(DayView::new(SlotSet::EMPTY)),
+                None => self.check_exists(doctor).await.map(|()| DayView::new(SlotSet::EMPTY)),
             };
         }
         if let Some(view) = self.published(doctor, date) {
@@ -204,7 +204,7 @@ impl Directory {
     }
 
     /// The published snapshot of a date, if what is answered from memory is good.
-    fn published(&self, doctor: &DoctorId, date: NaiveDate) -> Option<Arc<DayView>> {
+    fn published(&self, doctor: &DoctorId, date: NaiveDate) -> Option<DayView> {
         let activation = self.shell.activations.0.get(doctor)?;
         self.is_used(&activation);
         if !self.shell.ownership.is_vouched_for() {

@@ -81,7 +81,7 @@ impl Peers for SimPeers {
         doctor: &DoctorId,
         date: NaiveDate,
         within: Duration,
-    ) -> BoxFuture<'static, Result<Arc<DayView>, EngineError>> {
+    ) -> BoxFuture<'static, Result<DayView, EngineError>> {
         let doctor = doctor.clone();
         self.pass_on(address, EngineError::Unavailable, move |router| {
             async move { router.view_here(&doctor, date, within).await }.boxed()

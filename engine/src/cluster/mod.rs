@@ -83,7 +83,7 @@ pub trait Peers: Send + Sync + 'static {
         doctor: &DoctorId,
         date: NaiveDate,
         within: Duration,
-    ) -> BoxFuture<'static, Result<Arc<DayView>, EngineError>>;
+    ) -> BoxFuture<'static, Result<DayView, EngineError>>;
 }
 
 /// The cluster as one node sees it.

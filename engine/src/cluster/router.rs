@@ -63,7 +63,7 @@ impl Router {
     ///
     /// # Errors
     /// As [`Router::ask`]; nothing ever happens.
-    pub async fn view(&self, doctor: &DoctorId, date: NaiveDate) -> Result<Arc<DayView>, EngineError> {
+    pub async fn view(&self, doctor: &DoctorId, date: NaiveDate) -> Result<DayView, EngineError> {
         let Some(cluster) = &self.cluster else {
             return self.directory.view(doctor, date).await.map_err(EngineError::of_all);
         };
@@ -95,7 +95,7 @@ impl Router {
         doctor: &DoctorId,
         date: NaiveDate,
         within: Duration,
-    ) -> Result<Arc<DayView>, EngineError> {
+    ) -> Result<DayView, EngineError> {
         let asked = self.here(doctor, within, || self.directory.view(doctor, date));
         tokio::time::timeout(within, asked).await.unwrap_or(Err(EngineError::Unavailable))
     }

@@ -74,7 +74,7 @@ pub(super) enum Ask {
 
 pub(super) struct ViewAsk {
     pub(super) date: NaiveDate,
-    reply: Reply<Arc<DayView>>,
+    reply: Reply<DayView>,
 }
 
 pub(super) struct CommandAsk {
@@ -164,7 +164,7 @@ impl DoctorActor {
     }
 
     fn show(&self, ViewAsk { date, reply }: ViewAsk) {
-        let view: Option<Arc<DayView>> = self.published.load().view(date, self.epoch);
+        let view: Option<DayView> = self.published.load().view(date, self.epoch);
         reply.send(view.ok_or(EngineError::Unavailable));
     }
 

@@ -1,7 +1,5 @@
 //! What is sent to a doctor's actor, and how it answers.
 
-use std::sync::Arc;
-
 use actix::Message;
 use chrono::NaiveDate;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -37,7 +35,7 @@ pub(crate) struct Execute {
 #[rtype(result = "()")]
 pub(crate) struct View {
     pub(crate) date: NaiveDate,
-    pub(crate) reply: Reply<Arc<DayView>>,
+    pub(crate) reply: Reply<DayView>,
     /// As in [`Execute`].
     pub(crate) place: OwnedSemaphorePermit,
 }

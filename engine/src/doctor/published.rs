@@ -19,10 +19,10 @@ pub(crate) struct Published {
 
 impl Published {
     /// The view of a date, if it was loaded under the epoch that is in force.
-    pub(crate) fn view(&self, date: NaiveDate, in_force: Option<FencingEpoch>) -> Option<Arc<DayView>> {
+    pub(crate) fn view(&self, date: NaiveDate, in_force: Option<FencingEpoch>) -> Option<DayView> {
         let current = self.epoch.is_some() && self.epoch == in_force;
         let day = self.days.iter().find(|(day, _)| current && *day == date);
-        day.map(|(_, view)| view.load_full())
+        day.map(|(_, view)| DayView::clone(&view.load()))
     }
 
     /// Everything that an idle calendar has loaded: then, what is decided is stored.

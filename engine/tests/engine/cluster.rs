@@ -48,7 +48,7 @@ impl Peers for Book {
         doctor: &DoctorId,
         date: NaiveDate,
         within: Duration,
-    ) -> BoxFuture<'static, Result<Arc<DayView>, EngineError>> {
+    ) -> BoxFuture<'static, Result<DayView, EngineError>> {
         let (peer, doctor) = (self.find(address), doctor.clone());
         async move { peer.ok_or(EngineError::NotHere)?.view_here(&doctor, date, within).await }.boxed()
     }

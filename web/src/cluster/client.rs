@@ -194,7 +194,7 @@ impl Peers for HttpPeers {
         doctor: &DoctorId,
         date: NaiveDate,
         within: Duration,
-    ) -> BoxFuture<'static, Result<Arc<DayView>, EngineError>> {
+    ) -> BoxFuture<'static, Result<DayView, EngineError>> {
         let call = self.call(VIEW, address, wire::write_look(doctor, date), within);
         async move {
             let view = call.await.and_then(|bytes| Ok(wire::read_view(&bytes)?));

@@ -2,8 +2,6 @@
 //! the door, and what does not fit is nonsense. Two nodes of one cluster may be of different versions: a field or a word
 //! that is not known here is nonsense as well, never left out.
 
-use std::sync::Arc;
-
 use chrono::{NaiveDate, Weekday};
 use engine::calendar::{Booking, SLOTS_PER_DAY};
 use engine::{
@@ -135,14 +133,14 @@ pub(super) fn read_answer(bytes: &[u8], command: &Command) -> Result<Result<Answ
     if fits { Ok(Ok(answer)) } else { Err(Nonsense) }
 }
 
-pub(super) fn write_view(view: &Result<Arc<DayView>, EngineError>) -> Vec<u8> {
+pub(super) fn write_view(view: &Result<DayView, EngineError>) -> Vec<u8> {
     write(&reply_form(view, |view| ViewForm {
         offered: bits(view.offered()),
         booked: SlotStart::all().map(|start| view.booked(start)).collect(),
     }))
 }
 
-pub(super) fn read_view(bytes: &[u8]) -> Result<Result<Arc<DayView>, EngineError>, Nonsense> {
+pub(super) fn read_view(bytes: &[u8]) -> Result<Result<DayView, EngineError>, Nonsense> {
     let ViewForm { offered, booked } = match read(bytes)? {
         ReplyForm::Error(error) => return Ok(Err(error)),
         ReplyForm::Answer(view) => view,
@@ -154,7 +152,7 @@ pub(super) fn read_view(bytes: &[u8]) -> Result<Result<Arc<DayView>, EngineError
     for (start, seats) in SlotStart::all().zip(booked) {
         (0..seats).for_each(|_| view.add(start));
     }
-    Ok(Ok(Arc::new(view)))
+    Ok(Ok(view))
 }
 
 fn write(form: &impl Serialize) -> Vec<u8> {
@@ -375,7 +373,7 @@ mod tests {
             for (start, seats) in seats {
                 (0..seats).for_each(|_| view.add(start));
             }
-            let view = Ok(Arc::new(view));
+            let view = Ok(view);
             prop_assert_eq!(read_view(&write_view(&view)), Ok(view));
             let failed = Err(error);
             prop_assert_eq!(read_view(&write_view(&failed)), Ok(failed));

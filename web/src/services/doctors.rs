@@ -1,8 +1,6 @@
 //! How a doctor is found: under the address as sent, then lower-cased. The spelling under which it is found is the
 //! identity that keys carry.
 
-use std::sync::Arc;
-
 use chrono::NaiveDate;
 use engine::{Answer, Command, DayView, DoctorId, EngineError, Rejection, Router};
 
@@ -30,7 +28,7 @@ pub(crate) async fn available(
     router: &Router,
     as_sent: DoctorId,
     date: NaiveDate,
-) -> Result<Arc<DayView>, EngineError> {
+) -> Result<DayView, EngineError> {
     match router.view(&as_sent, date).await {
         Err(error) if error == NOT_FOUND => match lower_cased(&as_sent) {
             Some(lower_cased) => router.view(&lower_cased, date).await,

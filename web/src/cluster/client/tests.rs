@@ -28,7 +28,7 @@ async fn ask(peers: &HttpPeers, address: &str, within: Duration) -> Result<Answe
     peers.ask(address, &DoctorId::parse("dr@x.com").unwrap(), &cancel(), within).await
 }
 
-async fn view(peers: &HttpPeers, address: &str, within: Duration) -> Result<Arc<DayView>, EngineError> {
+async fn view(peers: &HttpPeers, address: &str, within: Duration) -> Result<DayView, EngineError> {
     peers.view(address, &DoctorId::parse("dr@x.com").unwrap(), "2026-11-24".parse().unwrap(), within).await
 }
 
@@ -194,7 +194,7 @@ async fn what_a_node_says_of_itself_is_believed() {
         assert_eq!(ask(&peers, &address, LONG).await, Err(error.clone()));
         assert_eq!(view(&peers, &address, LONG).await, Err(error));
     }
-    let day = Ok(Arc::new(DayView::new(SlotSet::EMPTY)));
+    let day = Ok(DayView::new(SlotSet::EMPTY));
     let (address, _) = node(vec![Does::Answer(wire::write_view(&day))]).await;
     assert_eq!(view(&peers(), &address, LONG).await, day);
 }

@@ -35,7 +35,9 @@ fn the_policy_that_was_chosen_for_it_is_kept() {
     command.args(["--idle", "0", env!("CARGO_BIN_EXE_kokoro")]).stdout(Stdio::piped());
     let mut process =
         command.env("KOKORO_DATA_DIR", &path).env("KOKORO_LISTEN", "127.0.0.1:0").spawn().unwrap();
-    BufReader::new(process.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    // Kept until the end: a program that cannot say what it has to say may not live as long.
+    let mut said = BufReader::new(process.stdout.take().unwrap());
+    said.read_line(&mut String::new()).unwrap();
     let kept = policies(&process.id().to_string());
     process.kill().unwrap();
     process.wait().unwrap();

@@ -20,6 +20,7 @@ use std::time::Duration;
 use fjall::compaction::Leveled;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
+use super::smooth::{Outgoing, Smoothing};
 use super::{Failed, Found, Rows, Slice, Storage, View, journal};
 
 /// What `fjall` writes last into a new folder.
@@ -28,19 +29,21 @@ const MARKER: &str = "version";
 const FIRST_JOURNAL: &str = "0.jnl";
 /// Where `fjall` keeps its sorted files.
 const TREES: &str = "keyspaces";
+/// Where, in a tree's folder.
+const TABLES: &str = "tables";
 /// The one tree: rows of all tables.
 const ROWS: &str = "rows";
 /// Blocks of files that are kept in memory.
 const CACHE_BYTES: u64 = 12 * 1024 * 1024;
-/// Rows in memory before they become a file. A file is flushed as a whole, and the journal waits for the disk meanwhile: a fifth of
-/// this, and merged files of 8 MB, made the p99 at 12,000 bookings a second half as long in the first half minute of a store. But
-/// then they are merged the more often, each time with all that was merged before: after a million bookings it was twice as long.
+/// Rows in memory before they become a file. A fifth of this, and merged files of 8 MB, made the p99 at 12,000 bookings a second half
+/// as long in the first half minute of a store (before `smooth` was there). But then they are merged the more often, each time with
+/// all that was merged before: after a million bookings it was twice as long.
 const MEMTABLE_BYTES: u64 = 40 * 1024 * 1024;
 /// When it is made one: before `fjall` does so by itself.
 pub(super) const NEARLY_FULL: u64 = MEMTABLE_BYTES / 4 * 3;
 /// Tables in memory that wait to become files; whoever writes waits then too. `fjall` itself would wait at one more, and not
 /// see when the thread that writes them has failed.
-const WAITING_MAX: usize = 3;
+pub(super) const WAITING_MAX: usize = 3;
 /// How often it is looked whether fewer wait: `fjall` tells nobody.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Files of the newest rows before they are merged: merging, and deleting what was merged, holds everybody up. At half load, beside
@@ -77,6 +80,30 @@ pub(crate) struct File {
 struct Open {
     database: Database,
     rows: Keyspace,
+    outgoing: Outgoing,
+    smoothing: Smoothing,
+}
+
+impl Open {
+    /// Makes the table in memory a file when it is nearly full: here, where it can be waited for. `fjall`'s own thread, which does so
+    /// when it is full, waits for itself when it is far behind (fjall-rs/fjall#323), and meanwhile nothing bounds the table.
+    fn make_room(&self) -> fjall::Result<()> {
+        let tree = &self.rows.tree;
+        let table = tree.active_memtable();
+        if table.size() < NEARLY_FULL {
+            return Ok(());
+        }
+        while tree.sealed_memtable_count() >= WAITING_MAX {
+            // Says when the thread has failed.
+            self.database.persist(PersistMode::Buffer)?;
+            thread::sleep(LOOK_EVERY);
+        }
+        let files = tree.current_version();
+        self.rows.rotate_memtable()?;
+        self.outgoing.hold(table, Box::new(files));
+        self.smoothing.wake();
+        Ok(())
+    }
 }
 
 impl File {
@@ -105,13 +132,21 @@ impl File {
         open.as_ref().map_or(0, |open| open.rows.tree.active_memtable().size())
     }
 
+    /// Tables in memory that are not freed yet, though they have become files or are about to.
+    #[cfg(test)]
+    pub(super) fn outgoing(&self) -> usize {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().map_or(0, |open| open.outgoing.held())
+    }
+
     fn append(&self, rows: &Rows) -> Result<(), Broken> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(Open { database, rows: tree }) = &*open else { return Err(Broken::Untouched) };
+        let Some(open) = &*open else { return Err(Broken::Untouched) };
+        let Open { database, rows: tree, .. } = open;
         let number = database.seqno();
         // Where `fjall` panics it has broken its own rules, and is as good as failed.
         let written = catch_unwind(AssertUnwindSafe(|| {
-            make_room(database, tree)?;
+            open.make_room()?;
             let mut batch = database.batch().durability(Some(PersistMode::SyncData));
             // In order, so that neighbours are looked for in the same places.
             let mut rows: Vec<_> = rows.iter().collect();
@@ -159,7 +194,7 @@ impl Storage for File {
 
     fn view(&self, look: &mut dyn FnMut(&dyn View) -> Result<(), Failed>) -> Result<(), Failed> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let Open { database, rows } = open.as_ref().ok_or(Failed)?;
+        let Open { database, rows, .. } = open.as_ref().ok_or(Failed)?;
         look(&Moment { snapshot: database.snapshot(), rows })
     }
 
@@ -205,20 +240,6 @@ impl Storage for File {
             tracing::error!("the embedded DynamoDB was not closed in order");
         }
     }
-}
-
-/// Makes the table in memory a file when it is nearly full: here, where it can be waited for. `fjall`'s own thread, which does so
-/// when it is full, waits for itself when it is far behind (fjall-rs/fjall#323), and meanwhile nothing bounds the table.
-fn make_room(database: &Database, tree: &Keyspace) -> fjall::Result<()> {
-    if tree.tree.active_memtable().size() < NEARLY_FULL {
-        return Ok(());
-    }
-    while tree.tree.sealed_memtable_count() >= WAITING_MAX {
-        // Says when the thread has failed.
-        database.persist(PersistMode::Buffer)?;
-        thread::sleep(LOOK_EVERY);
-    }
-    tree.rotate_memtable().map(drop)
 }
 
 /// The rows as they were at one moment.
@@ -305,7 +326,10 @@ fn try_open(folder: &Path) -> fjall::Result<Open> {
         })?;
         // `fjall` flushes what is in its folders, and not that they are there.
         fs::File::open(folder.join(TREES))?.sync_all()?;
-        Ok(Open { database, rows })
+        let smoothing = Smoothing::start(folder, rows.path().join(TABLES))?;
+        // Files may be merged right after the start.
+        smoothing.wake();
+        Ok(Open { database, rows, outgoing: Outgoing::default(), smoothing })
     });
     opened.unwrap_or(Err(fjall::Error::Unrecoverable))
 }

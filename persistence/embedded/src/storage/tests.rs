@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::file::{File, NEARLY_FULL};
+use super::file::{File, NEARLY_FULL, WAITING_MAX};
 use super::journal::{self, tests::ends};
 use super::{Failed, Memory, Rows, Slice, Storage};
 
@@ -77,6 +77,18 @@ fn rows_become_files_before_their_table_in_memory_is_full() {
     assert_eq!(keys(&file, "0", "9", false), keys_written);
     drop(file);
     assert_eq!(keys(&File::open(folder.path()).unwrap(), "0", "9", false), keys_written);
+}
+
+#[test]
+fn what_has_become_a_file_is_not_kept_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::open(folder.path()).unwrap();
+    let value = "x".repeat(NEARLY_FULL as usize / 4);
+    for number in 0..40 {
+        file.write(&rows(&[(&number.to_string(), Some(&value))])).unwrap();
+        // Those that wait to become files, the one that is becoming one, and the last one that has become one.
+        assert!(file.outgoing() <= WAITING_MAX + 2, "{} at {number}", file.outgoing());
+    }
 }
 
 #[test]

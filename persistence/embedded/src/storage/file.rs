@@ -78,10 +78,11 @@ pub(crate) struct File {
 }
 
 struct Open {
+    // First, so that it goes first.
+    outgoing: Mutex<Outgoing>,
+    smoothing: Smoothing,
     database: Database,
     rows: Keyspace,
-    outgoing: Outgoing,
-    smoothing: Smoothing,
 }
 
 impl Open {
@@ -100,7 +101,8 @@ impl Open {
         }
         let files = tree.current_version();
         self.rows.rotate_memtable()?;
-        self.outgoing.hold(table, Box::new(files));
+        let mut outgoing = self.outgoing.lock().unwrap_or_else(PoisonError::into_inner);
+        outgoing.hold(table, Box::new(files));
         self.smoothing.wake();
         Ok(())
     }
@@ -136,7 +138,7 @@ impl File {
     #[cfg(test)]
     pub(super) fn outgoing(&self) -> usize {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.as_ref().map_or(0, |open| open.outgoing.held())
+        open.as_ref().map_or(0, |open| open.outgoing.lock().unwrap_or_else(PoisonError::into_inner).held())
     }
 
     fn append(&self, rows: &Rows) -> Result<(), Broken> {
@@ -329,7 +331,7 @@ fn try_open(folder: &Path) -> fjall::Result<Open> {
         let smoothing = Smoothing::start(folder, rows.path().join(TABLES))?;
         // Files may be merged right after the start.
         smoothing.wake();
-        Ok(Open { database, rows, outgoing: Outgoing::default(), smoothing })
+        Ok(Open { outgoing: Mutex::default(), smoothing, database, rows })
     });
     opened.unwrap_or(Err(fjall::Error::Unrecoverable))
 }

@@ -4,9 +4,9 @@ use std::fs::{self, DirEntry, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::journal;
@@ -23,7 +23,10 @@ const CUT: u64 = 8 * 1024 * 1024;
 /// It would free some hundred thousand rows, and delete files that were merged, while it keeps everybody from reading and writing:
 /// 20 ms for a table, 90 ms for twelve files. So each is held until `fjall` has let go of it, and freed by a thread.
 #[derive(Default)]
-pub(super) struct Outgoing(Mutex<Vec<Held>>);
+pub(super) struct Outgoing {
+    held: Vec<Held>,
+    freeing: Option<JoinHandle<()>>,
+}
 
 /// A table in memory, and the files that there were beside it.
 struct Held {
@@ -32,20 +35,34 @@ struct Held {
 }
 
 impl Outgoing {
-    pub(super) fn hold(&self, table: Arc<dyn Send + Sync>, files: Box<dyn Send>) {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.push(Held { table, _files: files });
-        let free: Vec<_> = held.extract_if(.., |held| Arc::strong_count(&held.table) == 1).collect();
-        drop(held);
+    pub(super) fn hold(&mut self, table: Arc<dyn Send + Sync>, files: Box<dyn Send>) {
+        self.held.push(Held { table, _files: files });
+        let free: Vec<_> = self.held.extract_if(.., |held| Arc::strong_count(&held.table) == 1).collect();
         if !free.is_empty() {
+            self.wait();
             // Without a thread it is done here.
-            let _ = thread::Builder::new().name("dynamo-free".to_owned()).spawn(move || drop(free));
+            self.freeing =
+                thread::Builder::new().name("dynamo-free".to_owned()).spawn(move || drop(free)).ok();
         }
     }
 
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.held.len()
+    }
+
+    fn wait(&mut self) {
+        if let Some(freeing) = self.freeing.take() {
+            // Should it have panicked, there is nothing left to free.
+            let _ = freeing.join();
+        }
+    }
+}
+
+/// Nothing is deleted any more when the folder is opened again.
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.wait();
     }
 }
 

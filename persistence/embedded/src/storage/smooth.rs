@@ -191,6 +191,29 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_that_is_deleted_is_gone_a_while_after_somebody_is_woken_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("3.jnl");
+        let journal = File::create(&path).unwrap();
+        journal.set_len(CUT * 2).unwrap();
+        let smoothing = Smoothing::start(folder.path(), folder.path().join("tables")).unwrap();
+        let open =
+            || fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+        let until = |what: &dyn Fn() -> bool| {
+            let begun = tokio::time::Instant::now();
+            while !what() {
+                assert!(begun.elapsed() < Duration::from_secs(30));
+                thread::yield_now();
+            }
+        };
+        smoothing.wake();
+        until(&|| open().filter(|file| *file == path).count() == 2);
+        fs::remove_file(&path).unwrap();
+        smoothing.wake();
+        until(&|| journal.metadata().unwrap().len() == 0);
+    }
+
+    #[test]
     fn the_newest_file_is_flushed_whenever_it_has_grown() {
         let folder = tempfile::tempdir().unwrap();
         let mut files = files(folder.path());

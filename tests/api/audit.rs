@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use persistence::{AccountKind, AuditParty, Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
+use engine::UserId;
+use persistence::{AuditParty, Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -323,7 +324,7 @@ async fn a_program_that_stops_leaves_every_entry_written() {
     }
     app.stop().await;
     let store = Dynamo::connect(Endpoint::At(server.endpoint()), TableNames::default()).await.unwrap();
-    let ada = AuditParty { kind: AccountKind::User, email: ada.email };
+    let ada = AuditParty::User(UserId::parse(&ada.email).unwrap());
     assert_eq!(store.audit().page(&ada, None, 200).await.unwrap().rows.len(), starts.len());
     server.stop();
 }

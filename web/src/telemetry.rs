@@ -46,6 +46,11 @@ impl RequestId {
             .then(|| Self(u128::from_be_bytes(bytes)))
     }
 
+    /// As a number.
+    pub(crate) const fn bits(self) -> u128 {
+        self.0
+    }
+
     /// As a text: 32 hexadecimal digits.
     pub(crate) fn into_text(self) -> String {
         format!("{:032x}", self.0)

@@ -9,11 +9,10 @@ use std::fmt;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::CancellationReason;
-use chrono::{DateTime, SecondsFormat, Utc};
-use engine::RequestToken;
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use engine::store::LoadError;
+use engine::{DoctorId, RequestToken, SlotStart, UserId};
 
-use super::accounts::AccountKind;
 use super::error::load_error;
 use super::items::{Item, text, text_of};
 use super::transaction::{Attributes, Transaction};
@@ -34,16 +33,16 @@ const BEFORE: &str = "PK = :partition AND SK < :before";
 const BEFORE_VALUE: &str = ":before";
 /// The code of a cancellation whose put found its row there.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
-/// Between time and identifier in a sort key.
-const SEPARATOR: char = '#';
+/// Between kind and address in a partition key, and between time and identifier in a sort key.
+const SEPARATOR: &str = "#";
 
 /// Somebody with an account. A doctor and a user of one address are two parties.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct AuditParty {
-    /// Which kind of account.
-    pub kind: AccountKind,
-    /// Its address, as stored.
-    pub email: String,
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AuditParty {
+    /// A patient.
+    User(UserId),
+    /// A doctor.
+    Doctor(DoctorId),
 }
 
 /// What was done to a record.
@@ -77,7 +76,7 @@ pub enum AuditOutcome {
 }
 
 /// Which record; its owner is said elsewhere.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum AuditSubject {
     /// All of the owner's of that kind.
     All,
@@ -88,12 +87,12 @@ pub enum AuditSubject {
     },
     /// A seat in a slot.
     Seat {
-        /// The doctor's address.
-        doctor_id: String,
-        /// The date, as stored.
-        date: String,
-        /// The slot's start, as stored.
-        start: String,
+        /// With whom.
+        doctor: DoctorId,
+        /// On which date of the clinic's calendar.
+        date: NaiveDate,
+        /// When its slot begins.
+        start: SlotStart,
     },
 }
 
@@ -115,7 +114,7 @@ pub struct AuditEntry {
     /// To which record.
     pub subject: AuditSubject,
     /// The request in which it was done.
-    pub request_id: String,
+    pub request_id: u128,
 }
 
 /// One entry as it is stored; actions of other versions are shown as they are.
@@ -131,8 +130,14 @@ pub struct AuditRow {
     pub action: String,
     /// `done` or `unknown`.
     pub outcome: String,
-    /// To which record.
-    pub subject: AuditSubject,
+    /// The name of the file, if it is about one.
+    pub filename: Option<String>,
+    /// The doctor's address, if it is about a seat.
+    pub doctor_id: Option<String>,
+    /// The seat's date, as stored.
+    pub date: Option<String>,
+    /// When the seat's slot begins, as stored.
+    pub start: Option<String>,
     /// The request in which it was done.
     pub request_id: String,
 }
@@ -241,13 +246,21 @@ impl AuditTrail {
 
 impl AuditParty {
     fn partition(&self) -> String {
-        format!("{}{SEPARATOR}{}", self.word(), self.email)
+        [self.word(), SEPARATOR, self.address()].concat()
+    }
+
+    /// As stored.
+    fn address(&self) -> &str {
+        match self {
+            Self::User(user) => user.as_str(),
+            Self::Doctor(doctor) => doctor.as_str(),
+        }
     }
 
     const fn word(&self) -> &'static str {
-        match self.kind {
-            AccountKind::User => "user",
-            AccountKind::Doctor => "doctor",
+        match self {
+            Self::User(_) => "user",
+            Self::Doctor(_) => "doctor",
         }
     }
 }
@@ -301,12 +314,6 @@ impl From<LoadError> for AuditError {
     }
 }
 
-impl fmt::Debug for AuditParty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AuditParty({:?}, ..)", self.kind)
-    }
-}
-
 impl fmt::Debug for AuditSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AuditSubject(..)")
@@ -338,16 +345,16 @@ fn write(entry: &AuditEntry, row: &mut Attributes<'_>) {
     let AuditEntry { owner, at, id, actor, action, outcome, subject, request_id } = entry;
     row.text(keys::PK, owner.partition());
     row.text(keys::SK, format_args!("{}{SEPARATOR}{id:032x}", written(*at)));
-    row.text(ACTOR, &actor.email);
+    row.text(ACTOR, actor.address());
     row.text(ACTOR_TYPE, actor.word());
     row.text(ACTION, action.as_str());
     row.text(OUTCOME, outcome.as_str());
-    row.text(REQUEST_ID, request_id);
+    row.text(REQUEST_ID, format_args!("{request_id:032x}"));
     match subject {
         AuditSubject::All => {}
         AuditSubject::File { filename } => row.text(FILENAME, filename),
-        AuditSubject::Seat { doctor_id, date, start } => {
-            row.text(keys::DOCTOR_ID, doctor_id);
+        AuditSubject::Seat { doctor, date, start } => {
+            row.text(keys::DOCTOR_ID, doctor.as_str());
             row.text(keys::DATE, date);
             row.text(keys::START, start);
         }
@@ -355,16 +362,8 @@ fn write(entry: &AuditEntry, row: &mut Attributes<'_>) {
 }
 
 fn read(item: &Item) -> AuditRow {
-    let told = |name| text_of(item, name).unwrap_or_default().to_owned();
-    let subject = match (text_of(item, FILENAME), text_of(item, keys::DOCTOR_ID)) {
-        (Some(filename), _) => AuditSubject::File { filename: filename.to_owned() },
-        (None, Some(doctor)) => AuditSubject::Seat {
-            doctor_id: doctor.to_owned(),
-            date: told(keys::DATE),
-            start: told(keys::START),
-        },
-        (None, None) => AuditSubject::All,
-    };
+    let given = |name| text_of(item, name).map(str::to_owned);
+    let told = |name| given(name).unwrap_or_default();
     let sort = told(keys::SK);
     AuditRow {
         at: sort.split_once(SEPARATOR).map_or(sort.as_str(), |(at, _)| at).to_owned(),
@@ -372,7 +371,10 @@ fn read(item: &Item) -> AuditRow {
         actor_type: told(ACTOR_TYPE),
         action: told(ACTION),
         outcome: told(OUTCOME),
-        subject,
+        filename: given(FILENAME),
+        doctor_id: given(keys::DOCTOR_ID),
+        date: given(keys::DATE),
+        start: given(keys::START),
         request_id: told(REQUEST_ID),
     }
 }

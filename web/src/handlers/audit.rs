@@ -1,7 +1,7 @@
 //! The audit trail, as its owner sees it.
 
 use actix_web::web::{Data, Json};
-use persistence::{AuditCursor, AuditPage, AuditRow, AuditSubject};
+use persistence::{AuditCursor, AuditPage, AuditRow};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -107,17 +107,9 @@ pub(crate) async fn mine(
 
 impl From<AuditRow> for Entry {
     fn from(row: AuditRow) -> Self {
-        let AuditRow { at, actor, actor_type, action, outcome, subject, request_id } = row;
-        let subject = match subject {
-            AuditSubject::All => Subject::default(),
-            AuditSubject::File { filename } => Subject { filename: Some(filename), ..Subject::default() },
-            AuditSubject::Seat { doctor_id, date, start } => Subject {
-                doctor_id: Some(doctor_id),
-                date: Some(date),
-                start: Some(start),
-                ..Subject::default()
-            },
-        };
+        let AuditRow { at, actor, actor_type, action, outcome, request_id, .. } = row;
+        let AuditRow { filename, doctor_id, date, start, .. } = row;
+        let subject = Subject { filename, doctor_id, date, start };
         Self { at, actor, actor_type, action, outcome, subject, request_id }
     }
 }

@@ -13,7 +13,6 @@ use persistence::{AuditParty, BookingRow};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::audit::patient;
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -130,7 +129,7 @@ pub(crate) async fn bookings_of_doctor(
 /// Whose bookings these are, each once. A row without a user that could have an account is nobody's.
 pub(crate) fn patients(bookings: &[Shown]) -> HashSet<AuditParty> {
     let users = bookings.iter().filter_map(|booking| UserId::parse(&booking.user_id).ok());
-    users.map(|user| patient(&user)).collect()
+    users.map(AuditParty::User).collect()
 }
 
 fn back(today: NaiveDate, days: u64) -> NaiveDate {

@@ -19,8 +19,8 @@ use chrono::NaiveDate;
 use engine::{Answer, Chance, Clock, DoctorId, EngineError, SlotStart, UserId};
 use futures::{StreamExt, stream};
 use persistence::{
-    AUDIT_ENTRIES_AT_ONCE, AccountKind, AuditAction, AuditCursor, AuditEntry, AuditError, AuditOutcome,
-    AuditPage, AuditParty, AuditSubject, AuditTrail,
+    AUDIT_ENTRIES_AT_ONCE, AuditAction, AuditCursor, AuditEntry, AuditError, AuditOutcome, AuditPage,
+    AuditParty, AuditSubject, AuditTrail,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -60,7 +60,7 @@ pub(crate) struct Audit {
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
     party: AuditParty,
-    request_id: String,
+    request_id: u128,
 }
 
 /// What is done to whose record.
@@ -250,7 +250,7 @@ impl Audit {
             action,
             outcome: AuditOutcome::Done,
             subject,
-            request_id: by.request_id.clone(),
+            request_id: by.request_id,
         }
     }
 }
@@ -258,7 +258,7 @@ impl Audit {
 impl Actor {
     /// The caller, in this request.
     pub(crate) fn new(caller: &Caller, request_id: RequestId) -> Self {
-        Self { party: caller.into(), request_id: request_id.into_text() }
+        Self { party: caller.into(), request_id: request_id.bits() }
     }
 }
 
@@ -271,12 +271,8 @@ impl Deed {
         date: NaiveDate,
         start: SlotStart,
     ) -> Self {
-        let subject = AuditSubject::Seat {
-            doctor_id: doctor.as_str().to_owned(),
-            date: date.to_string(),
-            start: start.to_string(),
-        };
-        Self { owner: patient(user), action, subject }
+        let subject = AuditSubject::Seat { doctor: doctor.clone(), date, start };
+        Self { owner: AuditParty::User(user.clone()), action, subject }
     }
 
     /// About all that the caller owns of a kind.
@@ -292,10 +288,10 @@ impl Deed {
 
 impl Expected<'_> {
     /// The doctor was found under this spelling.
-    fn spell(&mut self, doctor: &DoctorId) {
+    fn spell(&mut self, found: &DoctorId) {
         for entry in &mut self.entries {
-            if let AuditSubject::Seat { doctor_id, .. } = &mut entry.subject {
-                doctor.as_str().clone_into(doctor_id);
+            if let AuditSubject::Seat { doctor, .. } = &mut entry.subject {
+                doctor.clone_from(found);
             }
         }
     }
@@ -374,16 +370,11 @@ impl Writer {
     }
 }
 
-/// A patient as the owner of records.
-pub(crate) fn patient(user: &UserId) -> AuditParty {
-    AuditParty { kind: AccountKind::User, email: user.as_str().to_owned() }
-}
-
 impl From<&Caller> for AuditParty {
     fn from(caller: &Caller) -> Self {
         match caller {
-            Caller::User(user) => patient(user),
-            Caller::Doctor(doctor) => Self { kind: AccountKind::Doctor, email: doctor.as_str().to_owned() },
+            Caller::User(user) => Self::User(user.clone()),
+            Caller::Doctor(doctor) => Self::Doctor(doctor.clone()),
         }
     }
 }

@@ -57,18 +57,22 @@ fn hour(now: DateTime<Utc>) -> i64 {
 #[cfg(test)]
 mod tests {
     use chrono::TimeDelta;
-    use persistence::AccountKind;
+    use engine::{DoctorId, UserId};
 
     use super::*;
 
-    fn party(kind: AccountKind, n: usize) -> AuditParty {
-        AuditParty { kind, email: format!("{n}@x.com") }
+    fn doctor() -> AuditParty {
+        AuditParty::Doctor(DoctorId::parse("0@x.com").unwrap())
+    }
+
+    fn user(n: usize) -> AuditParty {
+        AuditParty::User(UserId::parse(&format!("{n}@x.com")).unwrap())
     }
 
     #[test]
     fn a_reading_is_known_for_the_rest_of_its_hour_and_to_its_pair_alone() {
         let readings = Readings::default();
-        let (doctor, user) = (party(AccountKind::Doctor, 1), party(AccountKind::User, 1));
+        let (doctor, user) = (doctor(), user(0));
         let now = DateTime::UNIX_EPOCH + TimeDelta::minutes(30);
         assert!(!readings.is_known(&doctor, &user, now));
         readings.remember(&doctor, &user, now);
@@ -80,9 +84,9 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let (readings, now) = (Readings::default(), DateTime::UNIX_EPOCH);
-        let doctor = party(AccountKind::Doctor, 0);
+        let doctor = doctor();
         for n in 0..=READINGS_MAX {
-            readings.remember(&doctor, &party(AccountKind::User, n), now);
+            readings.remember(&doctor, &user(n), now);
         }
         assert_eq!(readings.known.lock().unwrap().keys.len(), 1);
     }

@@ -29,15 +29,15 @@ fn deed() -> Deed {
 }
 
 fn actor() -> Actor {
-    Actor { party: patient(&UserId::parse("ada@x.com").unwrap()), request_id: "r1".to_owned() }
+    Actor { party: AuditParty::User(UserId::parse("ada@x.com").unwrap()), request_id: 1 }
 }
 
 /// The doctor and the outcome of each entry that waits.
-fn queued(inbox: &mut mpsc::Receiver<Waiting>) -> Vec<(String, AuditOutcome)> {
+fn queued(inbox: &mut mpsc::Receiver<Waiting>) -> Vec<(DoctorId, AuditOutcome)> {
     let mut queued = Vec::new();
     while let Ok(Waiting::Entry(entry)) = inbox.try_recv() {
-        let AuditSubject::Seat { doctor_id, .. } = entry.subject else { panic!("it is about a seat") };
-        queued.push((doctor_id, entry.outcome));
+        let AuditSubject::Seat { doctor, .. } = entry.subject else { panic!("it is about a seat") };
+        queued.push((doctor, entry.outcome));
     }
     queued
 }
@@ -51,7 +51,7 @@ async fn what_is_done_is_told_with_the_doctor_who_was_found_and_what_is_refused_
     for error in [Rejection::BookingNotFound.into(), EngineError::Busy, EngineError::Unavailable] {
         assert!(audit.on_record(&actor, deed(), async || Err(error)).await.is_err());
     }
-    assert_eq!(queued(&mut inbox), [("dr@x.com".to_owned(), AuditOutcome::Done)]);
+    assert_eq!(queued(&mut inbox), [(doctor("dr@x.com"), AuditOutcome::Done)]);
 }
 
 #[actix_web::test]
@@ -63,7 +63,7 @@ async fn what_may_have_happened_is_told_as_such_also_when_nobody_waits_for_it_an
     let mut hung_up = Box::pin(audit.on_record(&actor, deed(), async || std::future::pending().await));
     assert!(hung_up.as_mut().now_or_never().is_none());
     drop(hung_up);
-    let unknown = ("Dr@x.com".to_owned(), AuditOutcome::Unknown);
+    let unknown = (doctor("Dr@x.com"), AuditOutcome::Unknown);
     assert_eq!(queued(&mut inbox), [unknown.clone(), unknown]);
 }
 

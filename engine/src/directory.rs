@@ -8,6 +8,7 @@ use actix::{Actor, Addr, Handler, Message};
 use arc_swap::ArcSwap;
 use chrono::NaiveDate;
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::Span;
@@ -48,7 +49,7 @@ pub(crate) struct Shell {
 
 /// The live activations. Only this file looks into it.
 #[derive(Default)]
-pub(crate) struct Activations(DashMap<DoctorId, Arc<Activation>>);
+pub(crate) struct Activations(DashMap<DoctorId, Arc<Activation>, RandomState>);
 
 /// Finds or starts a doctor's activation, and asks it. Clones share one directory.
 #[derive(Clone)]

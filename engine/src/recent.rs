@@ -1,10 +1,11 @@
 //! What this node has answered lately, user by user: laid over the eventually consistent index of a user's bookings,
 //! so that a user sees its own booking or cancellation at once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use foldhash::HashMap;
 
 use crate::calendar::SlotStart;
 use crate::ids::{DoctorId, UserId};

@@ -4,10 +4,12 @@ use std::sync::OnceLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::{DoctorId, UserId};
+use foldhash::fast::RandomState;
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result as JwtResult};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use quick_cache::sync::Cache;
+use quick_cache::UnitWeighter;
+use quick_cache::sync::{Cache, DefaultLifecycle};
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use signature::{Signer, Verifier};
@@ -28,7 +30,7 @@ pub(crate) struct Tokens {
     decoding: Vec<DecodingKey>,
     validation: Validation,
     /// Tokens that were found to be good lately, whom they name and until when: to read one takes longer than to find it here.
-    known: Cache<String, (Caller, i64)>,
+    known: Cache<String, (Caller, i64), UnitWeighter, RandomState>,
 }
 
 /// Why a token names no caller.
@@ -68,7 +70,13 @@ impl Tokens {
             encoding: EncodingKey::from_secret(secrets.signing().expose()),
             decoding: secrets.all().map(|secret| DecodingKey::from_secret(secret.expose())).collect(),
             validation,
-            known: Cache::new(KNOWN_MAX),
+            known: Cache::with(
+                KNOWN_MAX,
+                KNOWN_MAX as u64,
+                UnitWeighter,
+                RandomState::default(),
+                DefaultLifecycle::default(),
+            ),
         }
     }
 

@@ -113,7 +113,7 @@ pub struct AuditEntry {
     pub outcome: AuditOutcome,
     /// To which record.
     pub subject: AuditSubject,
-    /// The request in which it was done.
+    /// The request in which it was done: 32 hexadecimal digits where it is stored and shown.
     pub request_id: u128,
 }
 

@@ -107,8 +107,8 @@ pub(crate) async fn mine(
 
 impl From<AuditRow> for Entry {
     fn from(row: AuditRow) -> Self {
-        let AuditRow { at, actor, actor_type, action, outcome, request_id, .. } = row;
-        let AuditRow { filename, doctor_id, date, start, .. } = row;
+        let AuditRow { at, actor, actor_type, action, outcome, filename, doctor_id, date, start, request_id } =
+            row;
         let subject = Subject { filename, doctor_id, date, start };
         Self { at, actor, actor_type, action, outcome, subject, request_id }
     }

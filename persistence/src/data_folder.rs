@@ -60,7 +60,19 @@ pub enum SecretError {
 #[derive(Debug, Clone)]
 pub struct DataFolder {
     path: PathBuf,
-    _lock: Arc<File>,
+    _lock: Arc<Lock>,
+}
+
+/// A locked file. A process that is just being started shares the files of the one that starts it until its own program
+/// runs: closing the file would not end the lock so long.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Should it fail, the lock ends when the last who shares the file closes it.
+        let _ = self.0.unlock();
+    }
 }
 
 impl DataFolder {
@@ -78,7 +90,7 @@ impl DataFolder {
             .map_err(refused)?;
         match lock.try_lock() {
             Ok(()) => {
-                let locked = Self { path: folder.clone(), _lock: Arc::new(lock) };
+                let locked = Self { path: folder.clone(), _lock: Arc::new(Lock(lock)) };
                 locked.forget_addresses().map_err(refused)?;
                 Ok(locked)
             }
@@ -201,6 +213,20 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, OWNER_ONLY);
         fs::write(&path, "short").unwrap();
         assert!(matches!(folder.secret("jwt-secret"), Err(SecretError::Damaged(_))));
+    }
+
+    #[test]
+    fn the_folder_is_free_at_once_even_while_another_process_is_being_started() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = DataFolder::lock(scratch.path()).unwrap();
+        // The file as a child has it before its own program runs.
+        let shared = folder._lock.0.try_clone().unwrap();
+        let clone = folder.clone();
+        drop(folder);
+        assert!(matches!(DataFolder::lock(scratch.path()), Err(DataFolderError::InUse { .. })));
+        drop(clone);
+        DataFolder::lock(scratch.path()).unwrap();
+        drop(shared);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::time::Duration;
 use fjall::compaction::Leveled;
 use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
+use super::prefill::Prefill;
 use super::smooth::{Outgoing, Smoothing};
 use super::{Failed, Found, Rows, Slice, Storage, View, journal};
 
@@ -81,6 +82,8 @@ struct Open {
     // First, so that it goes first.
     outgoing: Mutex<Outgoing>,
     smoothing: Smoothing,
+    /// Locked by whoever writes, until that is flushed.
+    prefill: Mutex<Prefill>,
     database: Database,
     rows: Keyspace,
 }
@@ -148,7 +151,11 @@ impl File {
         let number = database.seqno();
         // Where `fjall` panics it has broken its own rules, and is as good as failed.
         let written = catch_unwind(AssertUnwindSafe(|| {
+            let mut prefill = open.prefill.lock().unwrap_or_else(PoisonError::into_inner);
             open.make_room()?;
+            let values = rows.values().flatten().map(|value| value.len());
+            let bytes = rows.keys().map(|key| key.len()).chain(values).sum::<usize>();
+            prefill.before_write_of(bytes as u64);
             let mut batch = database.batch().durability(Some(PersistMode::SyncData));
             // In order, so that neighbours are looked for in the same places.
             let mut rows: Vec<_> = rows.iter().collect();
@@ -331,7 +338,8 @@ fn try_open(folder: &Path) -> fjall::Result<Open> {
         let smoothing = Smoothing::start(folder, rows.path().join(TABLES))?;
         // Files may be merged right after the start.
         smoothing.wake();
-        Ok(Open { outgoing: Mutex::default(), smoothing, database, rows })
+        let prefill = Mutex::new(Prefill::of(folder.to_owned()));
+        Ok(Open { outgoing: Mutex::default(), smoothing, prefill, database, rows })
     });
     opened.unwrap_or(Err(fjall::Error::Unrecoverable))
 }

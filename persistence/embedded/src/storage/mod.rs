@@ -3,6 +3,7 @@
 mod file;
 mod journal;
 mod memory;
+mod prefill;
 mod smooth;
 #[cfg(test)]
 mod tests;

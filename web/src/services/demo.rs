@@ -1,6 +1,6 @@
 //! The examples of `--demo`, made through the same services as everything else, and a session to try.
 
-use chrono::{Datelike, Days, NaiveDate, Weekday};
+use chrono::{Days, NaiveDate, Weekday};
 use engine::{Command, DoctorId, SlotSet, SlotSpan};
 use persistence::{AccountKind, Accounts, AccountsError, ProfileChange, ProfileText};
 
@@ -112,7 +112,7 @@ fn session(url: &str, tomorrow: NaiveDate) -> String {
             format!(r#"{{"email":"{user}","password":"{PASSWORD}"}}"#),
         ),
         call(
-            &format!("what is free tomorrow, a {}", tomorrow.weekday()),
+            &format!("what is free tomorrow, a {}", tomorrow.format("%A")),
             "/doctorBookings/available",
             "",
             format!("{{{seat}}}"),

@@ -153,8 +153,10 @@ impl File {
         let written = catch_unwind(AssertUnwindSafe(|| {
             let mut prefill = open.prefill.lock().unwrap_or_else(PoisonError::into_inner);
             open.make_room()?;
-            let values = rows.values().flatten().map(|value| value.len());
-            let bytes = rows.keys().map(|key| key.len()).chain(values).sum::<usize>();
+            let bytes: usize = rows
+                .iter()
+                .map(|(key, value)| key.len() + value.as_ref().map_or(0, |value| value.len()))
+                .sum();
             prefill.before_write_of(bytes as u64);
             let mut batch = database.batch().durability(Some(PersistMode::SyncData));
             // In order, so that neighbours are looked for in the same places.

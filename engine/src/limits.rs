@@ -58,7 +58,8 @@ pub const RANGES: u16 = 64;
 /// The most that a deployment may choose.
 pub const RANGES_MAX: u16 = 4096;
 /// How long a first load waits after an epoch was raised, so that no transaction of the old epoch is still being
-/// applied to items that a `Query` reads. The design's one assumption about timing; see ARCHITECTURE.md.
+/// applied to items that a `Query` reads, unless the store knows better ([`crate::Fences::settle`]). The design's one
+/// assumption about timing; see ARCHITECTURE.md.
 pub const TAKEOVER_SETTLE: Duration = Duration::from_millis(250);
 /// Fence items that are claimed at once.
 pub const CLAIMS_AT_ONCE: usize = 16;

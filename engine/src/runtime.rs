@@ -95,7 +95,7 @@ impl Engine {
     pub async fn start(parts: Parts) -> Result<Self, TakeoverError> {
         let Parts { store, fences, clock, chance, clinic, ring, membership, placement } = parts;
         let placement = Arc::new(placement);
-        let ownership = Arc::new(Ownership::new(ring, Arc::clone(&clock)));
+        let ownership = Arc::new(Ownership::new(ring, Arc::clone(&clock), fences.settle()));
         let address = match &membership {
             Membership::Solo => String::new(),
             Membership::Cluster { address, .. } => address.clone(),

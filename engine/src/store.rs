@@ -3,11 +3,14 @@
 
 mod memory;
 
+use std::time::Duration;
+
 use chrono::{NaiveDate, Weekday};
 use futures::future::BoxFuture;
 
 use crate::calendar::{Booking, Event, ScheduleRow, SlotStart, SpellingSet};
 use crate::ids::{DoctorId, EventId, NodeId, RequestToken};
+use crate::limits::TAKEOVER_SETTLE;
 use crate::shard::{FencingEpoch, RangeId};
 
 pub use memory::MemoryStore;
@@ -45,6 +48,12 @@ pub trait Fences: Send + Sync + 'static {
     /// Raises a range's epoch to the one after `from` (`None`: no item yet) and makes the node its owner, on condition
     /// that nobody has raised it since.
     fn claim(&self, claim: &Claim) -> BoxFuture<'static, Result<FencingEpoch, ClaimError>>;
+
+    /// How long after a claim was answered a load may miss a batch of the epoch before: [`TAKEOVER_SETTLE`], unless the
+    /// store shows everything that it took before the claim as soon as it answers that.
+    fn settle(&self) -> Duration {
+        TAKEOVER_SETTLE
+    }
 }
 
 /// The nodes of a cluster and their heartbeats: one item for each, which lives as long as the node's lease. Whoever finds

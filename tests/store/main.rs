@@ -24,4 +24,5 @@ mod outcomes;
 mod profiles;
 mod proxy;
 mod tables;
+mod takeover;
 mod uploads;

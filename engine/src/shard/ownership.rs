@@ -9,7 +9,6 @@ use tokio::time::Instant;
 
 use super::range::{FencingEpoch, RangeId, Ring};
 use crate::clock::Clock;
-use crate::limits::TAKEOVER_SETTLE;
 use crate::store::Holding;
 
 /// Whether this process can book.
@@ -39,6 +38,8 @@ impl Standing {
 pub struct Ownership {
     ring: Ring,
     clock: Arc<dyn Clock>,
+    /// How long loads wait after an epoch was raised ([`crate::Fences::settle`]).
+    settle: Duration,
     ranges: Vec<Owned>,
     standing: watch::Sender<Standing>,
     /// What is answered from memory alone, without a commit that the store would refuse, is good until then: in
@@ -61,10 +62,11 @@ struct Owned {
 
 impl Ownership {
     /// Nothing is owned yet.
-    pub fn new(ring: Ring, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(ring: Ring, clock: Arc<dyn Clock>, settle: Duration) -> Self {
         Self {
             ring,
             clock,
+            settle,
             ranges: ring.ranges().map(|_| Owned::default()).collect(),
             standing: watch::Sender::new(Standing::Serving),
             lease_ends: AtomicU64::new(0),
@@ -104,7 +106,7 @@ impl Ownership {
     /// The range is ours under `epoch`. Loads wait when there was an epoch before it.
     pub(crate) fn take(&self, range: RangeId, epoch: FencingEpoch) {
         let owned = &self.ranges[range.index()];
-        let wait = (epoch > FencingEpoch::INITIAL).then(|| Instant::now() + TAKEOVER_SETTLE);
+        let wait = (epoch > FencingEpoch::INITIAL).then(|| Instant::now() + self.settle);
         *owned.settled_at.lock().unwrap_or_else(PoisonError::into_inner) = wait;
         owned.since.store(self.clock.now().timestamp(), Ordering::Relaxed);
         owned.closed.store(false, Ordering::Release);
@@ -119,7 +121,7 @@ impl Ownership {
         let raised =
             owned.epoch.compare_exchange(from.get(), epoch.get(), Ordering::AcqRel, Ordering::Acquire);
         if raised.is_ok() {
-            *settled_at = Some(Instant::now() + TAKEOVER_SETTLE);
+            *settled_at = Some(Instant::now() + self.settle);
         }
         raised.is_ok()
     }
@@ -195,4 +197,24 @@ impl Ownership {
 
 fn nanos(uptime: Duration) -> u64 {
     u64::try_from(uptime.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[tokio::test(start_paused = true)]
+    async fn loads_wait_for_what_the_store_may_still_apply_and_for_nothing_where_nobody_was_before() {
+        let (first, second) = (FencingEpoch::INITIAL, FencingEpoch::INITIAL.next());
+        let range = Ring::default().range(0).unwrap();
+        for (epoch, settle, wait) in [(first, 250, 0), (second, 250, 250), (second, 0, 0)] {
+            let (clock, settle) = (Arc::new(SystemClock), Duration::from_millis(settle));
+            let ownership = Ownership::new(Ring::default(), clock, settle);
+            ownership.take(range, epoch);
+            let begun = Instant::now();
+            ownership.settled(range).await;
+            assert_eq!(begun.elapsed(), Duration::from_millis(wait), "{epoch:?}, {settle:?}");
+        }
+    }
 }

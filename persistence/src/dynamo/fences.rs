@@ -1,12 +1,14 @@
 //! `engine::Fences` over DynamoDB: one item for each range, raised under a condition, read consistently.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use engine::Fences;
+use engine::limits::TAKEOVER_SETTLE;
 use engine::shard::{FencingEpoch, RangeId, Ring};
 use engine::store::{Claim, ClaimError, Fence, LoadError};
 use futures::FutureExt;
@@ -84,6 +86,11 @@ impl Fences for DynamoFences {
             }
         }
         .boxed()
+    }
+
+    /// None in this process: the embedded DynamoDB stores and shows transactions whole and in order, a claim among them.
+    fn settle(&self) -> Duration {
+        if self.dynamo.own.is_some() { Duration::ZERO } else { TAKEOVER_SETTLE }
     }
 }
 

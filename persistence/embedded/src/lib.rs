@@ -28,3 +28,4 @@ mod value;
 pub use database::{Answer, Clock, Database};
 pub use error::{Reason, Refusal};
 pub use storage::OpenError;
+pub use value::write_text;

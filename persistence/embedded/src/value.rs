@@ -280,8 +280,8 @@ fn write_list<T>(list: &[T], write: impl Fn(&T, &mut Vec<u8>), out: &mut Vec<u8>
     out.push(b']');
 }
 
-/// As a JSON string.
-pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
+/// Appends a text as a JSON string.
+pub fn write_text(text: &str, out: &mut Vec<u8>) {
     // All of it, so that many bytes are looked at at once.
     let is_escaped = |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\');
     if text.bytes().fold(false, is_escaped) {

@@ -16,9 +16,9 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
+use embedded::write_text;
 use engine::RequestToken;
 use engine::limits::COMMIT_ATTEMPT_TIMEOUT;
-use serde::Serializer;
 use tokio::time::timeout;
 
 use crate::embedded::OwnProcess;
@@ -71,9 +71,9 @@ impl Transaction {
         let body = &mut self.body;
         body.extend(if self.actions == 0 { b"{".as_slice() } else { b",{" });
         self.actions += 1;
-        push_text(body, kind);
+        write_text(kind, body);
         body.extend(b":{\"TableName\":");
-        push_text(body, table);
+        write_text(table, body);
         write(&mut Action(body));
         body.extend(b"}}");
     }
@@ -112,7 +112,7 @@ impl Transaction {
 
     fn body(mut self, token: RequestToken) -> Bytes {
         self.body.extend(b"],\"ClientRequestToken\":");
-        push_text(&mut self.body, token);
+        write_text(&token.to_string(), &mut self.body);
         self.body.push(b'}');
         self.body.into()
     }
@@ -132,7 +132,7 @@ impl Action<'_> {
     /// What must hold.
     pub(super) fn condition(&mut self, expression: &str) {
         self.member("ConditionExpression");
-        push_text(self.0, expression);
+        write_text(expression, self.0);
     }
 
     /// What the placeholders of the condition stand for.
@@ -143,7 +143,7 @@ impl Action<'_> {
     /// The row that is there comes back when the condition does not hold.
     pub(super) fn returns_what_is_there(&mut self) {
         self.member("ReturnValuesOnConditionCheckFailure");
-        push_text(self.0, "ALL_OLD");
+        write_text("ALL_OLD", self.0);
     }
 
     fn attributes(&mut self, name: &str, write: impl FnOnce(&mut Attributes<'_>)) {
@@ -155,18 +155,18 @@ impl Action<'_> {
 
     fn member(&mut self, name: &str) {
         self.0.push(b',');
-        push_text(self.0, name);
+        write_text(name, self.0);
         self.0.push(b':');
     }
 }
 
 impl Attributes<'_> {
     pub(super) fn text(&mut self, name: &str, value: impl Display) {
-        self.attribute(name, "S", |body| push_text(body, value));
+        self.attribute(name, "S", |body| write_text(&value.to_string(), body));
     }
 
     pub(super) fn number(&mut self, name: &str, value: impl Display) {
-        self.attribute(name, "N", |body| push_text(body, value));
+        self.attribute(name, "N", |body| write_text(&value.to_string(), body));
     }
 
     pub(super) fn truth(&mut self, name: &str, value: bool) {
@@ -179,17 +179,11 @@ impl Attributes<'_> {
             self.body.push(b',');
         }
         self.is_empty = false;
-        push_text(self.body, name);
+        write_text(name, self.body);
         self.body.extend(b":{");
-        push_text(self.body, kind);
+        write_text(kind, self.body);
         self.body.push(b':');
         write(self.body);
         self.body.push(b'}');
     }
-}
-
-/// As a JSON string.
-fn push_text(body: &mut Vec<u8>, text: impl Display) {
-    // Writing to memory does not fail.
-    let _ = serde_json::Serializer::new(body).collect_str(&text);
 }

@@ -28,8 +28,9 @@ const SHOWN_DAYS: u64 = 7;
 const FETCHED_DAYS_MAX: u64 = 365;
 /// Room for a day of slots.
 const AVAILABLE_BYTES: usize = 3072;
-/// What a slot's text has before the number of seats that are taken.
-const BEGINNING_BYTES: usize = r#"{"start":"HH:MM","end":"HH:MM","booked":"#.len();
+/// A slot's text while nobody has a seat in it, and what of it stands before the number of seats that are taken.
+const FREE_BYTES: usize = r#"{"start":"HH:MM","end":"HH:MM","booked":0,"available":true},"#.len();
+const BOOKED_AT: usize = r#"{"start":"HH:MM","end":"HH:MM","booked":"#.len();
 
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({
@@ -289,26 +290,34 @@ fn answer(json: impl MessageBody + 'static) -> HttpResponse {
     HttpResponse::Ok().insert_header(ContentType::json()).body(json)
 }
 
-/// [`Available`] of these slots. A day has many and all are alike: what stands in each but its numbers is written once,
-/// in arrays, whose lengths the compiler knows.
+/// [`Available`] of these slots. A day has many and all are alike: one with seats left is a text that is written once, of a
+/// length that the compiler knows, and one digit.
 fn write_available(slots: impl Iterator<Item = SlotView>) -> Vec<u8> {
-    static BEGINNINGS: LazyLock<Vec<[u8; BEGINNING_BYTES]>> = LazyLock::new(|| {
-        let beginning =
-            |start: SlotStart| format!(r#"{{"start":"{start}","end":"{}","booked":"#, start.span().end());
-        SlotStart::all().filter_map(|start| beginning(start).into_bytes().try_into().ok()).collect()
+    static FREE: LazyLock<Vec<[u8; FREE_BYTES]>> = LazyLock::new(|| {
+        let free = |start: SlotStart| {
+            format!(r#"{{"start":"{start}","end":"{}","booked":0,"available":true}},"#, start.span().end())
+        };
+        SlotStart::all().filter_map(|start| free(start).into_bytes().try_into().ok()).collect()
     });
+    let free = &**FREE;
     let mut text = Vec::with_capacity(AVAILABLE_BYTES);
     text.extend_from_slice(br#"{"slots":["#);
     for SlotView { start, booked, available } in slots {
-        text.extend_from_slice(&BEGINNINGS[start.index()]);
+        let mut slot = free[start.index()];
         match u8::try_from(booked) {
-            Ok(digit @ 0..=9) => text.push(b'0' + digit),
-            _ => text.extend_from_slice(itoa::Buffer::new().format(booked).as_bytes()),
-        }
-        if available {
-            text.extend_from_slice(br#","available":true},"#);
-        } else {
-            text.extend_from_slice(br#","available":false},"#);
+            Ok(digit @ 0..=9) if available => {
+                slot[BOOKED_AT] = b'0' + digit;
+                text.extend_from_slice(&slot);
+            }
+            _ => {
+                text.extend_from_slice(&slot[..BOOKED_AT]);
+                text.extend_from_slice(itoa::Buffer::new().format(booked).as_bytes());
+                text.extend_from_slice(if available {
+                    br#","available":true},"#.as_slice()
+                } else {
+                    br#","available":false},"#
+                });
+            }
         }
     }
     text.pop_if(|last| *last == b',');

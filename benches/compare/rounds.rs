@@ -13,9 +13,8 @@ use crate::store::doctor;
 pub(crate) const CLIENTS: usize = 256;
 /// Patients.
 const USERS: usize = 512;
-/// Threads that make the calls. A second drives no more of them, not even at the bare handler: on two cores it pushes the
-/// server's threads aside, for one answer in four, which clients on machines of their own do not.
-const LOAD_THREADS: usize = 1;
+/// Threads that make the calls.
+const LOAD_THREADS: usize = 2;
 
 /// How thoroughly it is measured.
 #[derive(Debug, Clone, Copy)]

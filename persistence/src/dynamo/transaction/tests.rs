@@ -134,8 +134,10 @@ async fn within_the_process_a_transaction_means_what_it_means_over_a_socket() {
 
 #[test]
 fn whatever_text_is_a_json_string() {
-    for text in ["", "\"", "\\\"", "a\u{0}\u{1f}\n\t", "अनु@उदाहरण.भारत", "\u{2028}\u{feff}🩺", "</script>"]
-    {
+    // Each that must be escaped also by itself: another would have the whole text escaped.
+    let alone = ["\"", "\\", "\u{1f}", "\u{0}", "\n"];
+    let mixed = ["", "\\\"", "a\u{0}\u{1f}\n\t", "अनु@उदाहरण.भारत", "\u{2028}\u{feff}🩺", "</script>"];
+    for text in alone.into_iter().chain(mixed) {
         let mut transaction = Transaction::new(1);
         transaction.delete(text, |delete| {
             delete.key(|key| {

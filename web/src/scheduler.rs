@@ -1,11 +1,11 @@
-//! How the system's scheduler treats this process.
+//! How the system's scheduler treats threads.
 
 /// Has threads that are woken wait for their turn, where they would push aside one that works (`SCHED_BATCH` of sched(7)).
 ///
 /// A booking wakes several threads one after the other. When each takes the processor of the one that woke it, hardly any
 /// finds more than one booking to work on; when it waits for a few milliseconds at most, it finds what has come meanwhile.
-/// An idle processor is taken at once, as ever. To be called before there are threads: those that are started later
-/// inherit it. Nothing changes where another policy was chosen for the process, nor where the system does not let us.
+/// An idle processor is taken at once, as ever. It holds for the calling thread and for those that this starts from then on, so a
+/// program calls it first. Nothing changes where another policy was chosen for the process, nor where the system does not let us.
 pub fn take_turns() {
     #[cfg(target_os = "linux")]
     {

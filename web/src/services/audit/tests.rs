@@ -1,8 +1,13 @@
 //! What becomes of an entry, by what becomes of that which it is about.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix_web::web::{Data, to};
+use actix_web::{App, HttpResponse, HttpServer};
 use engine::{ManualClock, Rejection, SeededChance};
 use futures::FutureExt;
 use persistence::{Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
+use tokio::sync::Barrier;
 
 use super::*;
 
@@ -104,6 +109,41 @@ async fn an_entry_that_the_store_does_not_take_keeps_out_no_other() {
     let page = audit.trail.page(&actor().party, None, 100).await.unwrap();
     assert_eq!(page.rows.len(), 9);
     server.stop();
+}
+
+/// A store that answers nobody before so many ask at once, and how many it has answered.
+struct Crowd {
+    complete: Barrier,
+    answered: AtomicUsize,
+}
+
+#[actix_web::test]
+async fn a_store_that_takes_its_time_is_asked_several_times_meanwhile() {
+    let crowd = Data::new(Crowd { complete: Barrier::new(WRITES_AT_ONCE), answered: AtomicUsize::new(0) });
+    let served = crowd.clone();
+    let answer = async |crowd: Data<Crowd>| {
+        crowd.complete.wait().await;
+        crowd.answered.fetch_add(1, Ordering::Relaxed);
+        HttpResponse::Ok().content_type("application/x-amz-json-1.0").body("{}")
+    };
+    let server = HttpServer::new(move || App::new().app_data(served.clone()).default_service(to(answer)));
+    let server = server.workers(1).bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::At(format!("http://{}", server.addrs()[0]));
+    let server = server.run();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+
+    let (unreachable, inbox) = audit().await;
+    let trail = Dynamo::connect(endpoint, TableNames::default()).await.unwrap().audit();
+    let audit = Audit { trail, ..unreachable };
+    for _ in 0..WRITES_AT_ONCE * AUDIT_ENTRIES_AT_ONCE {
+        audit.queue.try_send(Waiting::Entry(audit.entry(&actor(), deed()))).ok().unwrap();
+    }
+    let writer = writer(&audit);
+    drop(audit);
+    writer.write_behind(inbox).await;
+    assert_eq!(crowd.answered.load(Ordering::Relaxed), WRITES_AT_ONCE);
+    handle.stop(false).await;
 }
 
 #[actix_web::test]

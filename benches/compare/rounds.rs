@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use load::{Call, Check, Draw, Measured, Mix, Pace, Patients, Run, Site};
 
 use crate::result::{Figure, Part};
@@ -34,6 +34,7 @@ pub(crate) struct Target<'a> {
     pub(crate) name: String,
     server: &'a Server,
     patients: Patients,
+    keeps_seats: bool,
     runs: Vec<Ran>,
 }
 
@@ -84,14 +85,29 @@ impl<'a> Target<'a> {
     pub(crate) fn at(name: impl Into<String>, server: &'a Server, site: Site) -> anyhow::Result<Self> {
         let url = format!("{}{}", server.url, site.url);
         let patients = Patients::new(Site { url, ..site })?;
-        Ok(Self { name: name.into(), server, patients, runs: Vec::new() })
+        Ok(Self { name: name.into(), server, patients, keeps_seats: true, runs: Vec::new() })
     }
 
-    /// Runs once.
+    /// The same of a server that keeps no seat, so that each run has all of them: there are too few for several runs of one
+    /// that is so fast.
+    pub(crate) const fn keeping_none(mut self) -> Self {
+        self.keeps_seats = false;
+        self
+    }
+
+    /// Runs once. Fails where seats run out that nobody gives back: another call than is measured would be made instead.
     pub(crate) fn drive(&mut self, run: &Run) -> anyhow::Result<&Measured> {
+        if !self.keeps_seats {
+            self.patients.forget_seats()?;
+        }
         let before = self.server.cpu_seconds()?;
         let run = Run { name: self.name.clone(), ..run.clone() };
         let measured = self.patients.drive(&run)?;
+        ensure!(
+            run.mix.cancel > 0 || measured.ran_out.is_none(),
+            "{}: all seats were taken before the end",
+            self.name
+        );
         let used = self.server.cpu_seconds()? - before;
         let share = run.duration.as_secs_f64() / (run.duration + run.warm_up).as_secs_f64();
         let done = measured.done.values().sum::<u64>();

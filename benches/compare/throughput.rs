@@ -1,7 +1,7 @@
 //! How much is done at the peak, beside others.
 
 use anyhow::bail;
-use load::{Call, Check, Draw, Mix, Run};
+use load::{Call, Check, Draw, Mix, Pace, Run};
 
 use crate::bench::{Bench, DOCTORS};
 use crate::result::{Figure, Goal, Part};
@@ -13,6 +13,9 @@ const SEATS: [Call; 2] = [Call::Book, Call::Cancel];
 
 /// Milliseconds after which the `DynamoDB`-shaped server answers; the one in the middle has the goal.
 const DELAYS: [u64; 3] = [5, 0, 10];
+
+/// Clients there. Of half as many most wait for the store at any time, and a third of the machine is idle.
+const SHAPED_CLIENTS: usize = 512;
 
 /// The product and its peers on their stores.
 pub(crate) struct Durable {
@@ -69,9 +72,9 @@ pub(crate) fn in_memory(bench: &Bench) -> anyhow::Result<Part> {
     let mut part = Part::new("memory-book");
     let (bare, kokoro) = (bench.bare()?, bench.in_memory("memory-book")?);
     let mut targets = [
-        Target::new("bare, token checked", &bare, "", DOCTORS)?,
-        Target::new("bare, token unread", &bare, "/unchecked", DOCTORS)?,
-        Target::new("bare, token checked, the shortest head", &bare, "/headless", DOCTORS)?,
+        Target::new("bare, token checked", &bare, "", DOCTORS)?.keeping_none(),
+        Target::new("bare, token unread", &bare, "/unchecked", DOCTORS)?.keeping_none(),
+        Target::new("bare, token checked, the shortest head", &bare, "/headless", DOCTORS)?.keeping_none(),
         Target::new("kokoro, store in memory", &kokoro, "", DOCTORS)?,
     ];
     take_turns(&mut targets, bench.effort, &bookings(bench.effort))?;
@@ -96,11 +99,12 @@ pub(crate) fn dynamo_shaped(bench: &Bench) -> anyhow::Result<Part> {
         bench.bring_into_memory(&kokoro, DOCTORS, &dates)?;
         pairs.push((delay, shaped, kokoro));
     }
-    let mut targets = vec![Target::new("bare, token checked", &bare, "", DOCTORS)?];
+    let mut targets = vec![Target::new("bare, token checked", &bare, "", DOCTORS)?.keeping_none()];
     for (delay, _, kokoro) in &pairs {
         targets.push(Target::new(format!("kokoro, answers after {delay} ms"), kokoro, "", DOCTORS)?);
     }
-    take_turns(&mut targets, bench.effort, &bookings(bench.effort))?;
+    let run = Run { pace: Pace::Closed { clients: SHAPED_CLIENTS }, ..bookings(bench.effort) };
+    take_turns(&mut targets, bench.effort, &run)?;
     let bare = targets[0].rates(&BOOK);
     for (target, (delay, ..)) in targets[1..].iter().zip(&pairs) {
         let name = format!("book on the DynamoDB-shaped endpoint at {delay} ms, of the bare handler");

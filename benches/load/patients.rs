@@ -37,10 +37,14 @@ impl Patients {
         site.validate()?;
         let (address, _) = site.address()?;
         let requests = Requests::new(&site)?;
-        let (slots, users) = (u32::try_from(requests.slots())?, u32::try_from(site.users)?);
-        let of = u32::try_from(site.threads)?;
-        let seats = (0..of).map(|nth| Seats::new(Share { nth, of }, site.doctors.len(), slots, users));
-        Ok(Self { wire: Loopback(address), seats: seats.collect(), requests, site })
+        let seats = seats(&site, &requests)?;
+        Ok(Self { wire: Loopback(address), seats, requests, site })
+    }
+
+    /// Has them hold nothing again: the server has kept no seat.
+    pub fn forget_seats(&mut self) -> anyhow::Result<()> {
+        self.seats = seats(&self.site, &self.requests)?;
+        Ok(())
     }
 
     /// Makes the calls of a run, with a progress line where somebody may see it.
@@ -78,6 +82,13 @@ impl Patients {
         records.try_for_each(|record| all.add(&record))?;
         Ok(all.into_measured(run))
     }
+}
+
+/// All seats of a site, shared out among its threads.
+fn seats(site: &Site, requests: &Requests) -> anyhow::Result<Vec<Seats>> {
+    let (slots, users) = (u32::try_from(requests.slots())?, u32::try_from(site.users)?);
+    let of = u32::try_from(site.threads)?;
+    Ok((0..of).map(|nth| Seats::new(Share { nth, of }, site.doctors.len(), slots, users)).collect())
 }
 
 /// What one thread runs on.

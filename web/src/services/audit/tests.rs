@@ -111,6 +111,9 @@ async fn an_entry_that_the_store_does_not_take_keeps_out_no_other() {
     server.stop();
 }
 
+/// Who ask a store of DynamoDB's pace at once, so that it is not the audit trail that says how much a node can book.
+const CROWD: usize = 8;
+
 /// A store that answers nobody before so many ask at once, and how many it has answered.
 struct Crowd {
     complete: Barrier,
@@ -119,7 +122,7 @@ struct Crowd {
 
 #[actix_web::test]
 async fn a_store_that_takes_its_time_is_asked_several_times_meanwhile() {
-    let crowd = Data::new(Crowd { complete: Barrier::new(WRITES_AT_ONCE), answered: AtomicUsize::new(0) });
+    let crowd = Data::new(Crowd { complete: Barrier::new(CROWD), answered: AtomicUsize::new(0) });
     let served = crowd.clone();
     let answer = async |crowd: Data<Crowd>| {
         crowd.complete.wait().await;
@@ -136,13 +139,13 @@ async fn a_store_that_takes_its_time_is_asked_several_times_meanwhile() {
     let (unreachable, inbox) = audit().await;
     let trail = Dynamo::connect(endpoint, TableNames::default()).await.unwrap().audit();
     let audit = Audit { trail, ..unreachable };
-    for _ in 0..WRITES_AT_ONCE * AUDIT_ENTRIES_AT_ONCE {
+    for _ in 0..CROWD * AUDIT_ENTRIES_AT_ONCE {
         audit.queue.try_send(Waiting::Entry(audit.entry(&actor(), deed()))).ok().unwrap();
     }
     let writer = writer(&audit);
     drop(audit);
     writer.write_behind(inbox).await;
-    assert_eq!(crowd.answered.load(Ordering::Relaxed), WRITES_AT_ONCE);
+    assert_eq!(crowd.answered.load(Ordering::Relaxed), CROWD);
     handle.stop(false).await;
 }
 

@@ -96,7 +96,24 @@ impl<'a> Target<'a> {
     }
 
     /// Runs once.
-    pub(crate) fn drive(&mut self, run: &Run) -> anyhow::Result<&Measured> {
+    pub(crate) fn drive(&mut self, run: &Run) -> anyhow::Result<()> {
+        let ran = self.ran(run)?;
+        self.runs.push(ran);
+        Ok(())
+    }
+
+    /// Runs once, and does not count it as one of its runs.
+    pub(crate) fn drive_aside(&mut self, run: &Run) -> anyhow::Result<Measured> {
+        Ok(self.ran(run)?.measured)
+    }
+
+    /// Runs for a short while, which does not count.
+    pub(crate) fn warm_up(&mut self, effort: Effort, run: &Run) -> anyhow::Result<()> {
+        let duration = effort.warm_up.max(Duration::from_secs(1));
+        self.drive_aside(&Run { duration, ..run.clone() }).map(drop)
+    }
+
+    fn ran(&mut self, run: &Run) -> anyhow::Result<Ran> {
         if !self.keeps_seats {
             self.patients.forget_seats()?;
         }
@@ -107,18 +124,7 @@ impl<'a> Target<'a> {
         let share = run.duration.as_secs_f64() / (run.duration + run.warm_up).as_secs_f64();
         let done = measured.done.values().sum::<u64>();
         println!("    {:<34} {:>9.0} a second", self.name, done as f64 / run.duration.as_secs_f64());
-        self.runs.push(Ran { measured, cpu: used * share * 1e6 / done as f64 });
-        Ok(&self.runs[self.runs.len() - 1].measured)
-    }
-
-    /// How often it has run.
-    pub(crate) const fn turns(&self) -> usize {
-        self.runs.len()
-    }
-
-    /// Leaves out the first so many runs.
-    pub(crate) fn forget(&mut self, runs: usize) {
-        self.runs.drain(..runs);
+        Ok(Ran { measured, cpu: used * share * 1e6 / done as f64 })
     }
 
     /// Whether all that was acknowledged is there.
@@ -168,10 +174,8 @@ impl<'a> Target<'a> {
 
 /// Lets all targets run in turn, round by round, after one round that is not counted.
 pub(crate) fn take_turns(targets: &mut [Target<'_>], effort: Effort, run: &Run) -> anyhow::Result<()> {
-    let short = Run { duration: effort.warm_up.max(Duration::from_secs(1)), ..run.clone() };
     for target in targets.iter_mut() {
-        target.drive(&short)?;
-        target.runs.clear();
+        target.warm_up(effort, run)?;
     }
     for round in 1..=effort.rounds {
         println!("  round {round} of {}", effort.rounds);

@@ -15,6 +15,9 @@ pub(crate) const SECRET: &str = "a secret of the benches that is longer than 32 
 /// How long a program may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// A program is at rest when it has used less than a hundredth of a processor for so long; how long that may take.
+const REST: Duration = Duration::from_secs(1);
+const REST_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running program. Stopped when dropped.
 pub(crate) struct Server {
@@ -65,6 +68,19 @@ impl Server {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
         Ok(fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0)
+    }
+
+    /// Waits until it is at rest: a store goes on merging what it was given after the last answer.
+    pub(crate) fn come_to_rest(&self) -> anyhow::Result<()> {
+        let (asked, mut used) = (Instant::now(), self.cpu_seconds()?);
+        while asked.elapsed() < REST_WITHIN {
+            std::thread::sleep(REST);
+            let before = std::mem::replace(&mut used, self.cpu_seconds()?);
+            if used - before <= REST.as_secs_f64() / 100.0 {
+                return Ok(());
+            }
+        }
+        bail!("a program does not come to rest")
     }
 
     /// Asks it to stop, and waits until it has.

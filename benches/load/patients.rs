@@ -123,3 +123,34 @@ fn show(run: &Run, progress: &Progress, over: impl Fn() -> bool) -> anyhow::Resu
     bar.finish_and_clear();
     Ok(())
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// `SCHED_BATCH`, as proc(5) shows a policy.
+    const BATCH: &str = "3";
+
+    /// How the system schedules the calling thread: the 41st field of `stat`, whose second, in parentheses, may hold anything.
+    fn policy() -> String {
+        let stat = fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        fields.split_whitespace().nth(41 - 3).unwrap().to_owned()
+    }
+
+    fn policy_at(pace: Pace) -> String {
+        let client = move || {
+            share_the_processors(pace);
+            policy()
+        };
+        thread::spawn(client).join().unwrap()
+    }
+
+    #[test]
+    fn clients_of_a_closed_loop_wait_for_their_turn_and_those_of_an_open_one_are_as_they_were() {
+        assert_eq!(policy_at(Pace::Closed { clients: 1 }), BATCH);
+        assert_eq!(policy_at(Pace::Open { rate: 1.0, connections: 1 }), policy());
+    }
+}

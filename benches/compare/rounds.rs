@@ -172,15 +172,17 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Lets all targets run in turn, round by round, after one round that is not counted.
+/// Lets all targets run in turn, round by round, after one round that is not counted. Each comes to rest before the next begins.
 pub(crate) fn take_turns(targets: &mut [Target<'_>], effort: Effort, run: &Run) -> anyhow::Result<()> {
     for target in targets.iter_mut() {
         target.warm_up(effort, run)?;
+        target.server.come_to_rest()?;
     }
     for round in 1..=effort.rounds {
         println!("  round {round} of {}", effort.rounds);
         for target in targets.iter_mut() {
             target.drive(&Run { seed: round as u64, ..run.clone() })?;
+            target.server.come_to_rest()?;
         }
     }
     Ok(())

@@ -124,7 +124,8 @@ fn show(run: &Run, progress: &Progress, over: impl Fn() -> bool) -> anyhow::Resu
     Ok(())
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::fs;
 

@@ -34,17 +34,14 @@ pub(crate) fn half_peak(bench: &Bench) -> anyhow::Result<Part> {
         let run = Run { seed: round as u64, ..run.clone() };
         let mut halves = [0.0; 2];
         for ((target, peaks), half) in targets.iter_mut().zip(&mut peaks).zip(&mut halves) {
-            kokoro.come_to_rest()?;
             let peak = target.drive_aside(&run)?.rate(Call::Book);
             peaks.push(peak);
             *half = peak / 2.0;
         }
         let at = |rate| Run { pace: Pace::Open { rate, connections: CLIENTS }, ..run.clone() };
         for (target, half) in targets.iter_mut().zip(halves) {
-            kokoro.come_to_rest()?;
             target.drive(&at(half))?;
         }
-        kokoro.come_to_rest()?;
         // Other patients, who would ask for the same seats if they drew the same.
         as_many.drive(&Run { seed: 100 + round as u64, ..at(halves[1]) })?;
     }
@@ -81,7 +78,6 @@ pub(crate) fn beside_bookings(bench: &Bench) -> anyhow::Result<Part> {
         println!("  round {round} of {}", bench.effort.rounds);
         let (look, book) =
             (Run { seed: round as u64, ..look.clone() }, Run { seed: round as u64, ..book.clone() });
-        kokoro.come_to_rest()?;
         alone.drive(&look)?;
         thread::scope(|scope| {
             let booked = scope.spawn(|| booking.drive(&book));

@@ -113,6 +113,7 @@ impl<'a> Target<'a> {
         self.drive_aside(&Run { duration, ..run.clone() }).map(drop)
     }
 
+    /// Runs, and waits until the program is at rest: what it has still to do must not be the next one's loss.
     fn ran(&mut self, run: &Run) -> anyhow::Result<Ran> {
         if !self.keeps_seats {
             self.patients.forget_seats()?;
@@ -121,6 +122,7 @@ impl<'a> Target<'a> {
         let run = Run { name: self.name.clone(), ..run.clone() };
         let measured = self.patients.drive(&run)?;
         let used = self.server.cpu_seconds()? - before;
+        self.server.come_to_rest()?;
         let share = run.duration.as_secs_f64() / (run.duration + run.warm_up).as_secs_f64();
         let done = measured.done.values().sum::<u64>();
         println!("    {:<34} {:>9.0} a second", self.name, done as f64 / run.duration.as_secs_f64());
@@ -172,17 +174,15 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Lets all targets run in turn, round by round, after one round that is not counted. Each comes to rest before the next begins.
+/// Lets all targets run in turn, round by round, after one round that is not counted.
 pub(crate) fn take_turns(targets: &mut [Target<'_>], effort: Effort, run: &Run) -> anyhow::Result<()> {
     for target in targets.iter_mut() {
         target.warm_up(effort, run)?;
-        target.server.come_to_rest()?;
     }
     for round in 1..=effort.rounds {
         println!("  round {round} of {}", effort.rounds);
         for target in targets.iter_mut() {
             target.drive(&Run { seed: round as u64, ..run.clone() })?;
-            target.server.come_to_rest()?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::guard::{Any, Get, Head};
 use actix_web::middleware::from_fn;
 use actix_web::web::{Data, ServiceConfig, post, resource, route};
-use actix_web::{Error, FromRequest, Handler, Resource, Responder};
+use actix_web::{Error, FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder};
 
 use crate::config::CHAT_TIMEOUT;
 use crate::error::ApiError;
@@ -36,7 +36,8 @@ pub(crate) const ALIASES: [(&str, &str); 5] = [
     ("/doctorsService/completeProfile", "/doctorsService/updateProfile"),
 ];
 
-/// First parts of the paths under which a frontend has nothing: a slip in a call is told as such, not answered with a page.
+/// First parts of the paths of the API. A request there that is no browser's navigation is a mistaken call, which is refused
+/// and not answered with a page.
 pub(crate) const API_FOLDERS: [&str; 14] = [
     "auth",
     "doctorsService",
@@ -180,8 +181,13 @@ async fn nothing_here() -> Result<&'static str, ApiError> {
     Err(ApiError::PathNotFound)
 }
 
-async fn post_only() -> Result<&'static str, ApiError> {
-    Err(ApiError::MethodNotAllowed("POST"))
+/// Answers another method than POST. A browser that navigates to the path of a call wants the frontend's page of that path.
+async fn post_only(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let files = request.app_data::<Data<StaticFiles>>().filter(|_| static_files::is_navigation(&request));
+    match files.cloned() {
+        Some(files) => static_files::serve(files, request).await,
+        None => Err(ApiError::MethodNotAllowed("POST")),
+    }
 }
 
 async fn get_only() -> Result<&'static str, ApiError> {

@@ -1,38 +1,52 @@
 //! A built single-page frontend, served from the origin of the API: its files, and its `index.html` for every path that
-//! the page itself makes sense of.
+//! the frontend routes by itself.
 
-use std::io;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use actix_files::{NamedFile, PathBufWrap};
+use actix_files::NamedFile;
 use actix_web::http::Method;
-use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue};
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue};
 use actix_web::web::{Data, block};
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 use ring::digest::{SHA256, digest};
 
 use crate::error::ApiError;
 use crate::routes::API_FOLDERS;
 
 const INDEX: &str = "index.html";
-/// Where bundlers put files whose names change with what is in them.
-const HASHED_FOLDERS: [&str; 2] = ["assets", "static"];
+/// The only folder whose files have addresses that begin with a dot (RFC 8615).
+const WELL_KNOWN: &str = ".well-known";
+/// Holds nothing but files: a missing one is an error even where a browser navigates to it.
+const ASSETS: &str = "assets";
+/// Where bundlers put files whose names change with their content.
+const HASHED_FOLDERS: [&str; 2] = [ASSETS, "static"];
 /// How long a part of a name must be to be a hash.
 const HASH_LENGTH: usize = 8;
 
-/// What a page may do. Scripts are its own, which is what matters; pictures and files come from S3 as well, wherever that
-/// is. Styles are set inline by most component libraries.
-const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline' https:; font-src 'self' data: https:; \
-                      img-src * data: blob:; media-src * blob:; connect-src *; worker-src 'self' blob:; \
-                      object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'; script-src 'self'";
+/// The header in which a browser says what a response is for; absent where the origin is not trustworthy
+/// (Fetch Metadata, 2.2).
+static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// What a page may do. Its scripts are its own, which is what protects a session. Images and files also come from S3,
+/// wherever that is. A page reads what it made itself by `blob:` and `data:`, which a wildcard does not cover (CSP level 3,
+/// "Does url match expression in origin"). Component libraries set styles inline.
+const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline' https:; \
+                      font-src 'self' data: blob: https:; img-src * data: blob:; media-src * data: blob:; \
+                      connect-src * data: blob:; worker-src 'self' blob:; frame-src 'self' blob:; object-src 'none'; \
+                      base-uri 'self'; form-action 'self'; frame-ancestors 'none'; script-src 'self'";
 
 /// The folder of a built frontend.
 #[derive(Debug)]
 pub(crate) struct StaticFiles {
-    /// Without links on the way.
-    root: PathBuf,
+    /// May be a link that is moved to another release while the program runs.
+    folder: PathBuf,
 }
 
 /// A folder that holds no frontend.
@@ -57,48 +71,58 @@ impl StaticFiles {
     /// The frontend in a folder.
     pub(crate) fn open(folder: &Path) -> Result<Self, StaticFilesError> {
         let unreadable = |error| StaticFilesError::Unreadable(folder.to_owned(), error);
-        let files = Self { root: folder.canonicalize().map_err(unreadable)? };
-        let index = files.file(Path::new(INDEX));
-        index.map(|_| files).ok_or_else(|| StaticFilesError::NoIndex(folder.to_owned()))
+        // An absolute path: it is resolved again for each request.
+        let files = Self { folder: std::path::absolute(folder).map_err(unreadable)? };
+        std::fs::read_dir(&files.folder).map_err(unreadable)?;
+        files.index().map(|_| files).ok_or_else(|| StaticFilesError::NoIndex(folder.to_owned()))
     }
 
-    /// The file under this path, or the page where the path is the page's own business.
-    fn find(&self, path: &Path, is_page: bool) -> Option<Found> {
-        let is_index = path.as_os_str().is_empty() || path == Path::new(INDEX);
-        if !is_index && let Some(file) = self.file(path) {
-            let cache = if is_hashed(path) { "public, max-age=31536000, immutable" } else { "no-cache" };
-            return Some(Found { file, policy: HeaderValue::from_static(POLICY), cache });
+    /// The file under this path, or the page if `is_page` and there is no such file.
+    fn find(&self, path: Option<&Path>, is_page: bool) -> Option<Found> {
+        match path {
+            Some(path) if path == Path::new(INDEX) => return self.index(),
+            Some(path) => {
+                if let Some(file) = self.file(path) {
+                    let cache =
+                        if is_hashed(path) { "public, max-age=31536000, immutable" } else { "no-cache" };
+                    return Some(Found { file, policy: HeaderValue::from_static(POLICY), cache });
+                }
+            }
+            None => {}
         }
-        if !is_index && !is_page {
-            return None;
-        }
+        if is_page { self.index() } else { None }
+    }
+
+    /// The page. It is read each time, because a new release has other scripts.
+    fn index(&self) -> Option<Found> {
         let file = self.file(Path::new(INDEX))?;
-        // Read each time: a new build comes with other scripts.
-        let html = std::fs::read_to_string(file.path()).ok()?;
+        let mut html = String::new();
+        file.file().read_to_string(&mut html).ok()?;
         let policy = HeaderValue::from_str(&format!("{POLICY}{}", hashes_of_scripts(&html))).ok()?;
         Some(Found { file, policy, cache: "no-cache" })
     }
 
     fn file(&self, path: &Path) -> Option<NamedFile> {
-        let wanted = self.root.join(path);
-        // A link could lead out of the folder.
-        let is_itself = wanted.canonicalize().is_ok_and(|real| real == wanted);
-        if is_itself && wanted.is_file() { NamedFile::open(wanted).ok() } else { None }
+        let root = self.folder.canonicalize().ok()?;
+        let real = root.join(path).canonicalize().ok()?;
+        // A link may lead to anything in the folder and to nothing outside.
+        if !real.starts_with(&root) || !real.is_file() {
+            return None;
+        }
+        // The type follows from the name that was asked for, not from the link's target.
+        NamedFile::from_file(File::open(real).ok()?, path).ok()
     }
 }
 
-/// Answers whatever no route answers.
+/// Answers every request that no route answers.
 pub(crate) async fn serve(files: Data<StaticFiles>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let is_read = [Method::GET, Method::HEAD].contains(request.method());
-    let path = PathBufWrap::parse_req_path(&request, false);
-    let (true, Ok(path)) = (is_read, path) else { return Err(ApiError::PathNotFound) };
-    let path = path.as_ref().to_owned();
-    let is_api = path.iter().next().is_some_and(|first| API_FOLDERS.iter().any(|folder| first == *folder));
-    if is_api {
+    if !is_read {
         return Err(ApiError::PathNotFound);
     }
-    let is_page = accepts_pages(&request, &path);
-    let found = block(move || files.find(&path, is_page)).await.map_err(ApiError::internal)?;
+    let path = file_path(request.uri().path());
+    let is_page = accepts_page(&request);
+    let found = block(move || files.find(path.as_deref(), is_page)).await.map_err(ApiError::internal)?;
     let Found { file, policy, cache } = found.ok_or(ApiError::PathNotFound)?;
     let mut response = file.disable_content_disposition().into_response(&request);
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
@@ -106,12 +130,48 @@ pub(crate) async fn serve(files: Data<StaticFiles>, request: HttpRequest) -> Res
     Ok(response)
 }
 
-/// Whether a page would do for an answer. Of clients that take anything, those that ask for what looks like a file want
-/// that file.
-fn accepts_pages(request: &HttpRequest, path: &Path) -> bool {
-    let accepted = request.headers().get(ACCEPT).map_or(Some("*/*"), |value| value.to_str().ok());
-    let accepted = accepted.unwrap_or_default();
-    accepted.contains("text/html") || (accepted.contains("*/*") && path.extension().is_none())
+/// Whether a browser asks for a page to show, rather than for data or a part of a page.
+pub(crate) fn is_navigation(request: &HttpRequest) -> bool {
+    let is_read = [Method::GET, Method::HEAD].contains(request.method());
+    is_read
+        && match request.headers().get(&SEC_FETCH_MODE) {
+            Some(mode) => mode == "navigate",
+            None => accepted(request).contains("text/html"),
+        }
+}
+
+/// Whether `index.html` is an answer to a request for which there is no file. Clients that are no browsers get it as
+/// well, unless they want an API call or something that looks like a file.
+fn accepts_page(request: &HttpRequest) -> bool {
+    let path = request.uri().path();
+    let folder = path.split('/').nth(1).unwrap_or_default();
+    if folder == ASSETS {
+        return false;
+    }
+    let takes_anything =
+        !request.headers().contains_key(&SEC_FETCH_MODE) && accepted(request).contains("*/*");
+    let looks_like_a_page = !API_FOLDERS.contains(&folder) && Path::new(path).extension().is_none();
+    is_navigation(request) || (takes_anything && looks_like_a_page)
+}
+
+fn accepted(request: &HttpRequest) -> &str {
+    let accept = request.headers().get(ACCEPT);
+    accept.map_or(Some("*/*"), |value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The path of a file below the folder; `None` if no file has that path, because a part of it cannot be a file's name or
+/// is hidden. A part is decoded by itself, so that `%2F` never becomes a separator.
+fn file_path(path: &str) -> Option<PathBuf> {
+    let mut file = PathBuf::new();
+    for (n, part) in path.strip_prefix('/')?.split('/').enumerate() {
+        let name = percent_decode_str(part).collect::<Vec<u8>>();
+        let is_hidden = name.starts_with(b".") && !(n == 0 && name == WELL_KNOWN.as_bytes());
+        if name.is_empty() || is_hidden || name.contains(&b'/') || name.contains(&0) {
+            return None;
+        }
+        file.push(OsStr::from_bytes(&name));
+    }
+    Some(file)
 }
 
 /// Whether the name changes with what is in the file, such as `assets/index-BH3k2_9x.js`.
@@ -179,5 +239,41 @@ mod tests {
         assert_eq!(hashes_of_scripts(html), " 'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI='");
         assert_eq!(hashes_of_scripts("<script"), "");
         assert_eq!(hashes_of_scripts("<script>"), "");
+    }
+
+    #[test]
+    fn a_path_names_a_file_only_by_plain_names() {
+        for (path, file) in [
+            ("/a", "a"),
+            ("/a%20b/c.d", "a b/c.d"),
+            ("/.well-known/a", ".well-known/a"),
+            ("/a/b:", "a/b:"),
+            ("/*a", "*a"),
+            ("/a..b", "a..b"),
+            ("/a%5Cb", "a\\b"),
+        ] {
+            assert_eq!(file_path(path).as_deref(), Some(Path::new(file)), "{path}");
+        }
+        for path in [
+            "/",
+            "",
+            "a",
+            "//a",
+            "/a/",
+            "/a//b",
+            "/.",
+            "/..",
+            "/%2e%2e/a",
+            "/.git/a",
+            "/a/.b",
+            "/a%2Fb",
+            "/a%00",
+            "/a/.well-known/b",
+            "/.well-known/.b",
+            "/.well-known/",
+            "/.Well-Known/a",
+        ] {
+            assert_eq!(file_path(path), None, "{path}");
+        }
     }
 }

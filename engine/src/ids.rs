@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use icu_properties::CodePointSetData;
+use icu_properties::props::DefaultIgnorableCodePoint;
+
 /// The longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3, less the angle brackets).
 pub const EMAIL_BYTES_MAX: usize = 254;
 /// The longest idempotency key, in characters.
@@ -11,9 +14,10 @@ pub const IDEMPOTENCY_KEY_MAX: usize = 64;
 /// Why a text is no identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
-    /// Not shaped like `name@domain`, or with a `#`, space or control character, or too long.
+    /// Not shaped like `name@domain`, or with a `#`, space, control character or invisible character, or too long.
     #[error(
-        "must be an e-mail address of at most {EMAIL_BYTES_MAX} bytes without '#', spaces or control characters"
+        "must be an e-mail address of at most {EMAIL_BYTES_MAX} bytes without '#', spaces, control characters or invisible \
+         characters"
     )]
     NotAnEmail,
     /// Not 1 to [`IDEMPOTENCY_KEY_MAX`] visible ASCII characters.
@@ -30,13 +34,19 @@ fn check_email(text: &str) -> Result<(), InvalidId> {
     if well_formed { Ok(()) } else { Err(InvalidId::NotAnEmail) }
 }
 
-/// Whether there is no `#`, space or control character in it. Nearly all addresses are ASCII, of which bytes tell it.
+/// Whether every character is visible and none is `#`. Nearly all addresses are ASCII, whose bytes tell it.
 fn is_plain(text: &str) -> bool {
     if text.is_ascii() {
         text.bytes().all(|byte| byte != b'#' && byte.is_ascii_graphic())
     } else {
-        !text.chars().any(|c| c == '#' || c.is_whitespace() || c.is_control())
+        !text.chars().any(|c| c == '#' || c.is_whitespace() || c.is_control() || is_ignorable(c))
     }
+}
+
+/// Whether a character shows nothing by itself: Unicode's `Default_Ignorable_Code_Point`, which includes the zero-width
+/// characters and all controls of the writing direction (UAX 44, 5.3). Two texts that differ only in those look the same.
+pub fn is_ignorable(c: char) -> bool {
+    CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
 }
 
 fn check_key(text: &str) -> Result<(), InvalidId> {
@@ -139,12 +149,29 @@ mod tests {
 
     #[test]
     fn an_email_that_could_break_out_of_a_key_is_refused() {
-        for text in ["", "a", "a@", "@b", "a#b@c", "a b@c", "a@b\n", "a@b@c", "a@b\u{a0}", "a@b\0"] {
+        for text in
+            ["", "a", "a@", "@b", "a#b@c", "a b@c", "a@b\n", "a@b@c", "a@b\u{a0}", "a@b\0", "a@b\u{85}"]
+        {
             assert_eq!(UserId::parse(text), Err(InvalidId::NotAnEmail), "{text:?}");
         }
         assert!(UserId::parse(&format!("{}@x.com", "a".repeat(248))).is_ok());
         assert!(UserId::parse(&format!("{}@x.com", "a".repeat(249))).is_err());
         assert!(UserId::parse("अनु@उदाहरण.भारत").is_ok());
+    }
+
+    #[test]
+    fn an_email_with_a_character_that_shows_nothing_is_refused() {
+        // Unicode's PropList and DerivedCoreProperties: every Bidi_Control, and one of each block of ignorable characters.
+        let bidi = ['\u{61c}', '\u{200e}', '\u{200f}'].into_iter().chain('\u{202a}'..='\u{202e}');
+        let others = "\u{ad}\u{34f}\u{115f}\u{17b4}\u{180e}\u{200b}\u{200c}\u{200d}\u{2060}\u{3164}\u{fe0f}\u{feff}\u{ffa0}\u{e0041}";
+        for hidden in bidi.chain('\u{2066}'..='\u{2069}').chain(others.chars()) {
+            for text in
+                [format!("a{hidden}da@x.com"), format!("ada@x{hidden}.com"), format!("अ{hidden}@x.com")]
+            {
+                assert_eq!(UserId::parse(&text), Err(InvalidId::NotAnEmail), "{hidden:?}");
+                assert_eq!(DoctorId::parse(&text), Err(InvalidId::NotAnEmail), "{hidden:?}");
+            }
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub use cluster::{Membership, Peers, Router, Timing};
 pub use directory::Directory;
 pub use doctor::Answer;
 pub use error::EngineError;
-pub use ids::{DoctorId, EventId, IdempotencyKey, NodeId, RequestToken, UserId};
+pub use ids::{DoctorId, EventId, IdempotencyKey, NodeId, RequestToken, UserId, is_ignorable};
 pub use recent::RecentAnswer;
 pub use runtime::{Engine, Parts, Placement};
 pub use shard::Standing;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
 use futures::future::join_all;
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop, prop_oneof, proptest};
 use reqwest::Method;
+use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -164,6 +166,102 @@ async fn a_bearer_wins_over_the_cookie_even_a_bad_one() {
     ask(Some("Bearer garbage"), &ada.token).await.assert_problem(401, "unauthenticated");
     ask(Some("Bearer"), &ada.token).await.assert_problem(401, "unauthenticated");
     assert_eq!(ask(Some("Basic Zm9vOmJhcg=="), &ada.token).await.status, 200, "a proxy's own affair");
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_damaged_or_foreign_cookie_never_hides_the_session() {
+    let app = TestApp::start().await;
+    let (ada, asha) = (app.user("ada").await, app.doctor_without_slots("asha").await);
+    let good = format!("kokoro_session={}", ada.token).into_bytes();
+    let asks = async |headers: &[Vec<u8>]| {
+        let mut request =
+            app.request(Method::POST, "/doctorBookings/user").json(&json!({"user_id": ada.email}));
+        for header in headers {
+            request = request.header("Cookie", HeaderValue::from_bytes(header).unwrap());
+        }
+        Reply::of(request).await.status
+    };
+    let with = |before: &[u8], after: &[u8]| [before, &good, after].concat();
+    let expired = format!("kokoro_session={}; ", &ada.token[..ada.token.len() - 2]);
+    for header in [
+        with(b"city=M\xfcnchen; ", b""),
+        with(b"", b"; city=M\xfcnchen"),
+        with(b"=;;; a; =b; \xff\xfe=\xff;", b";;"),
+        with(b"kokoro_session=garbage; ", b""),
+        with(b"kokoro_session=; ", b"; kokoro_session="),
+        with(b"kokoro_session=\xff; ", b""),
+        with(b"kokoro_session; ", b""),
+        with(expired.as_bytes(), b""),
+        with(b"quoted=\"a;b\"; ", b""),
+        with(b"\t", b"\t"),
+        with(b"a=1;", b";b=2"),
+    ] {
+        assert_eq!(asks(std::slice::from_ref(&header)).await, 200, "{}", header.escape_ascii());
+    }
+    assert_eq!(
+        asks(&[b"a=\xff".to_vec(), good.clone()]).await,
+        200,
+        "two headers, as HTTP/2 proxies send them"
+    );
+    assert_eq!(asks(&[b"kokoro_session=garbage".to_vec(), good.clone()]).await, 200);
+    let doctors = format!("kokoro_session={}; ", asha.token);
+    assert_eq!(asks(&[with(doctors.as_bytes(), b"")]).await, 403, "the first valid one counts");
+    assert_eq!(asks(&[with(b"", format!("; {doctors}").as_bytes())]).await, 200);
+    for header in [&b"kokoro_session=garbage"[..], b"xkokoro_session=1", b"Kokoro_Session=1", b"\xff"] {
+        assert_eq!(asks(&[header.to_vec()]).await, 401, "{}", header.escape_ascii());
+    }
+    let other_name = [b"x".as_slice(), &good].concat();
+    assert_eq!(asks(&[other_name]).await, 401);
+    app.stop().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4, ..ProptestConfig::default() })]
+
+    /// A header's value is any byte but the control characters, tab excepted.
+    #[test]
+    fn cookies_of_any_bytes_leave_the_session_alone(
+        headers in prop::collection::vec((cookie_bytes(), cookie_bytes()), 64),
+    ) {
+        actix_web::rt::System::new().block_on(async {
+            let app = TestApp::start().await;
+            let ada = app.user("ada").await;
+            for (before, after) in headers {
+                let cookie = [&before, format!(";kokoro_session={};", ada.token).as_bytes(), &after].concat();
+                let request = app.request(Method::POST, "/doctorBookings/user").json(&json!({"user_id": ada.email}));
+                let reply = Reply::of(request.header("Cookie", HeaderValue::from_bytes(&cookie).unwrap())).await;
+                assert_eq!(reply.status, 200, "{}", cookie.escape_ascii());
+            }
+            app.stop().await;
+        });
+    }
+}
+
+fn cookie_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop_oneof![Just(b'\t'), Just(b';'), Just(b'='), Just(b'"'), 0x20_u8..0x7f, 0x80_u8..=0xff];
+    prop::collection::vec(byte, 0..40)
+}
+
+#[actix_web::test]
+async fn addresses_and_names_with_invisible_characters_are_refused() {
+    let app = TestApp::start().await;
+    for (path, field) in [("/auth/signupUser", "username"), ("/auth/signupDoctor", "doctorname")] {
+        for hidden in ["\u{200b}", "\u{ad}", "\u{202e}", "\u{2066}", "\u{200d}"] {
+            let body = newcomer(field, &format!("a{hidden}da@example.com"));
+            let (status, body) = app.post(path, None, &body).await;
+            assert_eq!((status, body["detail"].as_str().unwrap().contains("'email'")), (422, true), "{body}");
+            let mut body = newcomer(field, "ada@example.com");
+            body[field] = json!(format!("A{hidden}da"));
+            let (status, body) = app.post(path, None, &body).await;
+            assert_eq!((status, body["detail"].as_str().unwrap().contains(field)), (422, true), "{body}");
+        }
+        let mut body = newcomer(field, "ada@example.com");
+        body[field] = json!("\u{3000}\u{2800}");
+        assert_eq!(app.post(path, None, &body).await.0, 422);
+        body[field] = json!("क्\u{200d}ष 👩\u{200d}⚕\u{fe0f}");
+        assert_eq!(app.post(path, None, &body).await.0, 200);
+    }
     app.stop().await;
 }
 

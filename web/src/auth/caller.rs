@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 use actix_web::cookie::time::Duration as CookieDuration;
 use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 use actix_web::{FromRequest, HttpRequest};
 use engine::{DoctorId, UserId};
 
@@ -83,19 +83,34 @@ impl FromRequest for AnyCaller {
     }
 }
 
-/// Whom the token names, if there is one. The bearer token wins over the cookie, also when it is a bad one.
+/// Whom the token names, if there is one. The bearer token wins over the cookies, also when it is a bad one. Of several
+/// session cookies the first valid one counts, because another application of the same host can set one of our name.
 fn read(request: &HttpRequest) -> Result<Option<Caller>, ApiError> {
     let app = AppState::of(request)?;
     let read = |token: &str| app.tokens.read(token, app.clock.now()).map_err(|_| ApiError::Unauthenticated);
     let caller = match request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(bearer) {
         Some(token) => Some(std::str::from_utf8(token).map_err(|_| ApiError::Unauthenticated).and_then(read)),
-        None => request.cookie(SESSION_COOKIE).map(|cookie| read(cookie.value())),
+        None => session_tokens(request.headers()).map(read).reduce(Result::or),
     };
     let caller = caller.transpose()?;
     if let Some(caller) = &caller {
         app.limits.account(caller)?;
     }
     Ok(caller)
+}
+
+/// The values of the cookies of our name, in the order in which the browser sent them. The header is read as bytes, because
+/// a cookie of another application may be no text (RFC 6265, 5.4).
+fn session_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let cookies = headers.get_all(COOKIE).flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
+    cookies.filter_map(|cookie| {
+        let (name, value) = cookie.split_at(cookie.iter().position(|byte| *byte == b'=')?);
+        if name.trim_ascii() != SESSION_COOKIE.as_bytes() {
+            return None;
+        }
+        // A token that is no text is not valid either.
+        Some(std::str::from_utf8(&value[1..]).unwrap_or_default().trim())
+    })
 }
 
 /// The token of a header that carries one. Other schemes are between the browser and a proxy on the way.

@@ -7,19 +7,28 @@ use utoipa::openapi::{KnownFormat, SchemaFormat};
 
 use crate::services::QUESTION_CHARS_MAX;
 
-/// A text without control characters that is not blank.
-const NOT_BLANK: &str = r"^[^\x00-\x1F\x7F-\x9F]*[^\s\x00-\x1F\x7F-\x9F][^\x00-\x1F\x7F-\x9F]*$";
+/// Control characters and what else shows nothing (Unicode's `Default_Ignorable_Code_Point`), for a character class. Regular
+/// expressions of Python know no Unicode properties.
+macro_rules! hidden {
+    () => {
+        "\\x00-\\x1F\\x7F-\\x9F\\u00AD\\u034F\\u061C\\u115F\\u1160\\u17B4\\u17B5\\u180B-\\u180F\\u200B-\\u200F\\u202A-\\u202E\\u2060-\\u206F\
+         \\u3164\\uFE00-\\uFE0F\\uFEFF\\uFFA0\\uFFF0-\\uFFF8\u{1BCA0}-\u{1BCA3}\u{1D173}-\u{1D17A}\u{E0000}-\u{E0FFF}"
+    };
+}
+
+/// A text that is not blank and shows all that it holds. The joiners that some scripts need are taken all the same.
+const NAME: &str = concat!("^[^", hidden!(), "]*[^\\s\\u2800", hidden!(), "][^", hidden!(), "]*$");
 /// A text without control characters.
 const NO_CONTROLS: &str = r"^[^\x00-\x1F\x7F-\x9F]*$";
-/// Base64 whose padding may be left out.
-const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]={0,2}|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?)?$";
+/// Base64 whose padding may be left out, with line breaks anywhere.
+const BASE64: &str = r"^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*([A-Za-z0-9+/][\r\n]*[AQgw][\r\n]*(=[\r\n]*){0,2}|([A-Za-z0-9+/][\r\n]*){2}[AEIMQUYcgkosw048][\r\n]*(=[\r\n]*)?)?$";
 /// A text without control characters but those that make lines.
 const NO_CONTROLS_BUT_LAYOUT: &str = r"^[^\x00-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F]*$";
-const EMAIL: &str = r"^[^@#\s\x00-\x1F\x7F-\x9F]+@[^@#\s\x00-\x1F\x7F-\x9F]+$";
+const EMAIL: &str = concat!("^[^@#\\s", hidden!(), "]+@[^@#\\s", hidden!(), "]+$");
 
 /// An e-mail address.
 pub(crate) fn email() -> Object {
-    let bounds = "At most 254 bytes, without `#`, spaces and control characters.";
+    let bounds = "At most 254 bytes, without `#`, spaces, control characters and invisible characters.";
     let text = text(EMAIL).max_length(Some(engine::ids::EMAIL_BYTES_MAX)).description(Some(bounds));
     text.examples(["ada@example.com"]).build()
 }
@@ -66,7 +75,7 @@ pub(crate) fn weekday() -> Object {
 
 /// A person's name, in any script.
 pub(crate) fn person() -> Object {
-    text(NOT_BLANK).min_length(Some(1)).max_length(Some(100)).examples(["Ada"]).build()
+    text(NAME).min_length(Some(1)).max_length(Some(100)).examples(["Ada"]).build()
 }
 
 /// A password at sign-up.
@@ -101,7 +110,9 @@ pub(crate) fn new_file_name() -> Object {
 
 /// A file's bytes.
 pub(crate) fn file_content() -> Object {
-    let text = text(BASE64).content_encoding("base64").description(Some("At most 10 MiB, decoded."));
+    let text = text(BASE64)
+        .content_encoding("base64")
+        .description(Some("At most 10 MiB, decoded. Line breaks are skipped."));
     text.examples(["aGVsbG8="]).build()
 }
 

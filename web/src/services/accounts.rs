@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Clock, UserId};
+use engine::{Clock, UserId, is_ignorable};
 use persistence::{Account, AccountKind, AccountsError, CreateError, NewAccount};
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -17,6 +17,11 @@ use crate::metrics::{self, LogIn};
 
 /// The address under which visitors chat; nobody may own it.
 pub(crate) const VISITORS_ADDRESS: &str = "dummy_user@gmail.com";
+
+const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
+const ZERO_WIDTH_JOINER: char = '\u{200d}';
+/// A symbol without dots.
+const BRAILLE_BLANK: char = '\u{2800}';
 
 /// Sign-ups that hash their password, or wait for their turn; one more is refused as busy.
 const SIGN_UPS_AT_ONCE: usize = 64;
@@ -68,8 +73,11 @@ impl SignUp {
         let is_text =
             |text: &str, max: usize| text.chars().count() <= max && !text.chars().any(char::is_control);
         refuse(
-            name.trim().is_empty() || !is_text(&name, 100),
-            format!("'{name_field}' must have 1 to 100 characters and no control characters"),
+            !is_text(&name, 100) || !is_name(&name),
+            format!(
+                "'{name_field}' must have 1 to 100 characters, at least one of them visible, and no control characters or \
+                 invisible characters"
+            ),
         )?;
         parse_email(email)?;
         // New accounts are stored lower-cased, and that spelling must be an address as well.
@@ -89,6 +97,25 @@ impl SignUp {
         )?;
         Ok(Self { kind, name, email: email.to_owned(), stored_email, password, phone, location })
     }
+}
+
+/// Whether a name shows all that it holds. Joiners and variation selectors are invisible, but Indic scripts and emoji need
+/// them: one may follow a character outside ASCII, to which it gives its form.
+fn is_name(name: &str) -> bool {
+    let is_visible = |c: char| !c.is_whitespace() && !is_ignorable(c) && c != BRAILLE_BLANK;
+    let takes_form = |c: char| !c.is_ascii() && is_visible(c);
+    let is_selector = |c: char| ('\u{fe00}'..='\u{fe0f}').contains(&c);
+    let mut before = ' ';
+    let shows_all = name.chars().all(|c| {
+        let fits = match c {
+            ZERO_WIDTH_NON_JOINER | ZERO_WIDTH_JOINER => takes_form(before) || is_selector(before),
+            c if is_selector(c) => takes_form(before),
+            c => !is_ignorable(c),
+        };
+        before = c;
+        fits
+    });
+    shows_all && name.chars().any(is_visible)
 }
 
 /// Checks an address; which kind of account it is for makes no difference.
@@ -257,7 +284,27 @@ mod tests {
         for name in ["अनु", "李小龙", "Ólafur", "א", "👩‍⚕️ Zoë", &"న".repeat(100)] {
             assert!(check(name, "a@x.com", "12345678", "1234").is_ok(), "{name}");
         }
-        for name in ["", " ", "a\nb", "a\0", "\u{85}", &"x".repeat(101)] {
+        for name in ["", " ", "a\nb", "a\0", "\u{85}", "\u{2800}", "\u{3000} ", &"x".repeat(101)] {
+            assert!(check(name, "a@x.com", "12345678", "1234").is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_holds_nothing_invisible_but_what_its_script_needs() {
+        // Hindi with an explicit virama, Persian, an old Malayalam chillu, a family of emoji.
+        for name in ["क्\u{200c}ष", "می\u{200c}خواهم", "അവന\u{d4d}\u{200d}", "👩\u{200d}❤\u{fe0f}\u{200d}👩"]
+        {
+            assert!(check(name, "a@x.com", "12345678", "1234").is_ok(), "{name}");
+        }
+        for hidden in "\u{200b}\u{ad}\u{202e}\u{2066}\u{61c}\u{feff}\u{3164}\u{e0041}".chars() {
+            for name in
+                [format!("Ada{hidden}"), format!("{hidden}अनु"), format!("A{hidden}da"), hidden.to_string()]
+            {
+                assert!(check(&name, "a@x.com", "12345678", "1234").is_err(), "{name:?}");
+            }
+        }
+        for name in ["Ada\u{200d}", "\u{200c}", "\u{200d}अनु", "अनु \u{200d}", "\u{fe0f}", "अ\u{200d}\u{200d}"]
+        {
             assert!(check(name, "a@x.com", "12345678", "1234").is_err(), "{name:?}");
         }
     }

@@ -137,6 +137,40 @@ async fn the_secret_that_is_being_replaced_still_counts() {
 }
 
 #[actix_web::test]
+async fn a_refund_is_kept_in_every_order_of_its_events() {
+    for order in orders(3) {
+        let (app, razorpay, ada, plink) = start().await;
+        let payment = razorpay.pay(&plink, "captured");
+        let captured = razorpay.event("payment.captured", &[id(&payment)]);
+        razorpay.change(id(&payment), "status", json!("refunded"));
+        let refund = |name: &str| {
+            let mut event = razorpay.event(name, &[id(&payment)]);
+            event["payload"]["refund"] = json!({"entity": {
+                "id": "rfnd_FS8SPmwMPCDVhP", "entity": "refund", "amount": payment["amount"], "currency": "INR",
+                "payment_id": payment["id"], "receipt": null, "status": name.replace("refund.", ""), "notes": [],
+            }});
+            event
+        };
+        let events = [captured, refund("refund.created"), refund("refund.processed")];
+        for event in order.iter().map(|n| &events[*n]) {
+            tell(&app, event).await;
+            tell(&app, event).await;
+        }
+        assert_eq!(status(&app, id(&payment)).await, "refunded", "{order:?}");
+        let (_, body) =
+            app.as_user(&ada).post("/process-payment", json!({"payment_id": payment["id"]})).await;
+        assert_eq!(body["status"], "refunded");
+        app.stop().await;
+    }
+    // A refund that failed leaves the payment as it was.
+    let (app, razorpay, _, plink) = start().await;
+    let payment = razorpay.pay(&plink, "captured");
+    tell(&app, &razorpay.event("refund.failed", &[id(&payment)])).await;
+    assert_eq!(status(&app, id(&payment)).await, "captured");
+    app.stop().await;
+}
+
+#[actix_web::test]
 async fn in_every_order_and_twice_a_paid_link_ends_as_paid() {
     for order in orders(4) {
         let (app, razorpay, _, plink) = start().await;

@@ -29,8 +29,8 @@ pub(crate) const EVENT_TIMEOUT: AnswerTimeout = AnswerTimeout(Duration::from_mil
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({"amount": 499.5}), json!({"payment_id": "plink_ExjpAUN3gVHrPJ"})))]
 struct PaymentRequest {
-    /// What to have a payment link made for: rupees, with at most two decimals and no exponent.
-    #[schema(value_type = Option<f64>, minimum = 0.01, maximum = 500_000)]
+    /// The rupees that a payment link is made for, whole in paise.
+    #[schema(value_type = Option<f64>, minimum = 1, maximum = 500_000)]
     amount: Option<Box<RawValue>>,
     /// What to ask about: a payment or a payment link, by Razorpay's id.
     #[schema(pattern = "^(pay|plink)_[0-9A-Za-z]{1,40}$")]

@@ -10,7 +10,7 @@ use crate::config::Secret;
 
 /// The events whose news are taken in. Each carries the whole link or payment as it was when the event occurred, so what
 /// counts is the state in it, not the name.
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 11] = [
     "payment_link.paid",
     "payment_link.partially_paid",
     "payment_link.cancelled",
@@ -19,6 +19,9 @@ const KNOWN: [&str; 8] = [
     "payment.captured",
     "payment.failed",
     "order.paid",
+    "refund.created",
+    "refund.processed",
+    "refund.failed",
 ];
 
 /// News of one of our links, and of a payment made through it.

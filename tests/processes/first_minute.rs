@@ -61,6 +61,8 @@ fn wrong_configuration_is_a_clear_sentence_and_an_exit_status_before_anything_li
         (&[("RATE_LIMIT_PER_MINUTE", "many")], "RATE_LIMIT_PER_MINUTE"),
         (&[("TRUSTED_PROXIES", "10.0.0.0/99")], "TRUSTED_PROXIES"),
         (&[("CORS_ALLOWED_ORIGINS", "*")], "CORS_ALLOWED_ORIGINS"),
+        (&[("CORS_ALLOWED_ORIGINS", "https://a.example,https://*.example")], "CORS_ALLOWED_ORIGINS"),
+        (&[("CORS_ALLOWED_ORIGINS", "https://a.example/")], "CORS_ALLOWED_ORIGINS"),
         (&[("DYNAMODB_ENDPOINT", "not an address")], "DYNAMODB_ENDPOINT"),
         (&[("DYNAMODB_ENDPOINT", "http://127.0.0.1:1")], "KOKORO_JWT_SECRET"),
         (&[("KOKORO_DEMO", "perhaps")], "KOKORO_DEMO"),
@@ -76,6 +78,30 @@ fn wrong_configuration_is_a_clear_sentence_and_an_exit_status_before_anything_li
         assert_eq!(status, Some(78), "{environment:?}: {errors}");
         assert!(errors.contains(named) && !errors.contains("panicked"), "{environment:?}: {errors}");
         assert_eq!(output, "", "nothing may listen");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn origins_are_allowed_however_a_person_spells_them() {
+    let (_folder, path) = folder();
+    let allowed = "https://app.example:443, HTTPS://Staging.Example ,http://localhost:80";
+    let node = Node::start_with(&Data::Folder(&path), &[("CORS_ALLOWED_ORIGINS", allowed)]);
+    let client = reqwest::Client::new();
+    for (origin, is_allowed) in [
+        ("https://app.example", true),
+        ("https://staging.example", true),
+        ("http://localhost", true),
+        ("https://app.example:8443", false),
+        ("http://app.example", false),
+        ("https://evil.example", false),
+    ] {
+        let preflight = client.request(reqwest::Method::OPTIONS, format!("{}/auth/logout", node.url));
+        let preflight = preflight.header("Origin", origin).header("Access-Control-Request-Method", "POST");
+        let headers = preflight.send().await.unwrap().headers().clone();
+        assert_eq!(headers.get("access-control-allow-origin").is_some(), is_allowed, "{origin}");
+        let call = client.post(format!("{}/auth/logout", node.url)).header("Origin", origin);
+        let status = call.header("Sec-Fetch-Site", "cross-site").send().await.unwrap().status();
+        assert_eq!(status == 200, is_allowed, "{origin}");
     }
 }
 

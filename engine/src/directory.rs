@@ -159,7 +159,7 @@ impl Directory {
     /// Another node has answered this command: reads of this one know it.
     pub(crate) fn remember(&self, doctor: &DoctorId, command: &Command, answer: &Answer) {
         let (user, date, start, booked) = match (command, answer) {
-            (Command::Book { user, .. }, Answer::Booked(booking)) => {
+            (Command::Book { user, .. }, Answer::Booked(booking) | Answer::BookedBefore(booking)) => {
                 (user, booking.date, booking.start, true)
             }
             (Command::Cancel { user, date, start }, Answer::Cancelled) => (user, *date, *start, false),

@@ -95,7 +95,7 @@ impl Drop for Active {
 }
 
 /// What a command can be answered with, the usual first.
-const ANSWERS: [&str; 14] = [
+const ANSWERS: [&str; 15] = [
     "booked",
     "cancelled",
     "slot_full",
@@ -105,6 +105,7 @@ const ANSWERS: [&str; 14] = [
     "outside_booking_window",
     "booking_not_found",
     "doctor_not_found",
+    "booked_before",
     "schedule_set",
     "busy",
     "not_here",
@@ -130,6 +131,7 @@ impl Asked {
     pub(crate) fn answered(&self, answer: Result<&Answer, &EngineError>) {
         let answer = match answer {
             Ok(Answer::Booked(_)) => "booked",
+            Ok(Answer::BookedBefore(_)) => "booked_before",
             Ok(Answer::Cancelled) => "cancelled",
             Ok(Answer::ScheduleSet) => "schedule_set",
             Err(EngineError::Rejected(rejection)) => rule(*rejection),

@@ -90,6 +90,29 @@ async fn a_user_and_a_doctor_of_one_address_do_not_see_each_others_trail() {
 }
 
 #[actix_web::test]
+async fn a_repeat_under_an_idempotency_key_leaves_no_second_entry() {
+    let app = TestApp::start().await;
+    let (ada, asha) = (app.user("ada").await, app.doctor("asha").await);
+    let user = app.as_user(&ada);
+    let first = user.book_with_key(&asha, TUESDAY, "10:00", "k").await;
+    assert_eq!(first.0, 200);
+    for _ in 0..2 {
+        app.clock.advance(TimeDelta::milliseconds(1));
+        assert_eq!(user.book_with_key(&asha, TUESDAY, "10:00", "k").await, first);
+    }
+    assert_eq!(actions(&trail(&app, &ada).await), ["ada@example.com booking_made"]);
+    // After a cancellation the same key books anew.
+    app.clock.advance(TimeDelta::milliseconds(1));
+    assert_eq!(user.cancel(&asha, TUESDAY, "10:00").await.0, 200);
+    app.clock.advance(TimeDelta::milliseconds(1));
+    assert_eq!(user.book_with_key(&asha, TUESDAY, "10:00", "k").await, first);
+    let all =
+        ["booking_made", "booking_cancelled", "booking_made"].map(|did| format!("ada@example.com {did}"));
+    assert_eq!(actions(&trail(&app, &ada).await), all);
+    app.stop().await;
+}
+
+#[actix_web::test]
 async fn what_was_refused_leaves_no_entry() {
     let app = TestApp::start().await;
     let (ada, asha) = (app.user("ada").await, app.doctor("asha").await);

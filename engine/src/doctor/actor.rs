@@ -179,7 +179,7 @@ impl DoctorActor {
             return;
         }
         match (verdict, self.epoch) {
-            (Ok(Decision::Repeat(booking)), _) => ask.reply.send(Ok(Answer::Booked(booking))),
+            (Ok(Decision::Repeat(booking)), _) => ask.reply.send(Ok(Answer::BookedBefore(booking))),
             // It was there when this command was first decided, and now it is gone: by our own lost attempt.
             (Err(Rejection::BookingNotFound), _) if ask.lost.is_some() => match ask.command.clone() {
                 Command::Cancel { user, date, start } => {

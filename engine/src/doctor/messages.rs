@@ -13,6 +13,8 @@ use crate::error::EngineError;
 pub enum Answer {
     /// The user holds the seat.
     Booked(Booking),
+    /// The user holds the seat since an earlier command with the same idempotency key: nothing new has happened.
+    BookedBefore(Booking),
     /// The user holds it no more.
     Cancelled,
     /// The weekday's schedule is as asked.

@@ -61,6 +61,7 @@ enum ReplyForm<T> {
 #[serde(rename_all = "snake_case")]
 enum AnswerForm {
     Booked(SeatForm),
+    BookedBefore(SeatForm),
     Cancelled,
     ScheduleSet,
 }
@@ -122,11 +123,12 @@ pub(super) fn read_answer(bytes: &[u8], command: &Command) -> Result<Result<Answ
     let answer = match read(bytes)? {
         ReplyForm::Error(error) => return Ok(Err(error)),
         ReplyForm::Answer(AnswerForm::Booked(seat)) => Answer::Booked(read_booking(seat)?),
+        ReplyForm::Answer(AnswerForm::BookedBefore(seat)) => Answer::BookedBefore(read_booking(seat)?),
         ReplyForm::Answer(AnswerForm::Cancelled) => Answer::Cancelled,
         ReplyForm::Answer(AnswerForm::ScheduleSet) => Answer::ScheduleSet,
     };
     let fits = match command {
-        Command::Book { .. } => matches!(answer, Answer::Booked(_)),
+        Command::Book { .. } => matches!(answer, Answer::Booked(_) | Answer::BookedBefore(_)),
         Command::Cancel { .. } => answer == Answer::Cancelled,
         Command::SetSlots { .. } | Command::UpdateSlot { .. } => answer == Answer::ScheduleSet,
     };
@@ -213,10 +215,10 @@ fn read_command(form: CommandForm) -> Result<Command, Nonsense> {
 }
 
 fn answer_form(answer: &Answer) -> AnswerForm {
+    let seat = |Booking { user, date, start, key }: &Booking| seat_form(user, *date, *start, key.as_ref());
     match answer {
-        Answer::Booked(Booking { user, date, start, key }) => {
-            AnswerForm::Booked(seat_form(user, *date, *start, key.as_ref()))
-        }
+        Answer::Booked(booking) => AnswerForm::Booked(seat(booking)),
+        Answer::BookedBefore(booking) => AnswerForm::BookedBefore(seat(booking)),
         Answer::Cancelled => AnswerForm::Cancelled,
         Answer::ScheduleSet => AnswerForm::ScheduleSet,
     }
@@ -360,8 +362,10 @@ mod tests {
             error in error(),
             offered in set(),
             seats in prop::collection::vec((start(), 1_u8..=255), 0..9),
+            is_repeat: bool,
         ) {
             let answer = Ok(match &command {
+                Command::Book { .. } if is_repeat => Answer::BookedBefore(booking),
                 Command::Book { .. } => Answer::Booked(booking),
                 Command::Cancel { .. } => Answer::Cancelled,
                 Command::SetSlots { .. } | Command::UpdateSlot { .. } => Answer::ScheduleSet,

@@ -175,7 +175,7 @@ pub(crate) async fn book(
         app.audit.on_record(&actor, deed, async || services::ask(&app.router, doctor, command).await).await
     };
     match Audit::see_through(booked).await? {
-        (doctor, Answer::Booked(booking)) => {
+        (doctor, Answer::Booked(booking) | Answer::BookedBefore(booking)) => {
             let booking = services::write_shown(&doctor, &booking);
             Ok(answer([r#"{"message":"Slot booked","booking":"#, &booking, "}"].concat()))
         }
@@ -341,7 +341,9 @@ async fn give_back(
     };
     match app.audit.on_record(actor, deed, asked).await? {
         (_, Answer::Cancelled) => Ok(Json(Cancelled { message: "Booking cancelled" })),
-        (_, answer @ (Answer::Booked(_) | Answer::ScheduleSet)) => Err(mismatch(&answer)),
+        (_, answer @ (Answer::Booked(_) | Answer::BookedBefore(_) | Answer::ScheduleSet)) => {
+            Err(mismatch(&answer))
+        }
     }
 }
 

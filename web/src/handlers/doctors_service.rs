@@ -100,7 +100,7 @@ pub(crate) async fn update_slot(
 async fn schedule(app: &AppState, doctor: &DoctorId, command: Command) -> Result<(), ApiError> {
     match app.router.ask(doctor, command).await? {
         Answer::ScheduleSet => Ok(()),
-        answer @ (Answer::Booked(_) | Answer::Cancelled) => {
+        answer @ (Answer::Booked(_) | Answer::BookedBefore(_) | Answer::Cancelled) => {
             Err(ApiError::internal(format!("a schedule was answered with {answer:?}")))
         }
     }

@@ -143,7 +143,8 @@ impl Audit {
         let mut expected = self.expect(by, [deed]).await?;
         let answer = asked().await;
         match &answer {
-            Ok((doctor, _)) => {
+            Ok((_, Answer::BookedBefore(_))) => expected.did_not_happen(),
+            Ok((doctor, Answer::Booked(_) | Answer::Cancelled | Answer::ScheduleSet)) => {
                 expected.spell(doctor);
                 expected.happened();
             }

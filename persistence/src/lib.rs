@@ -42,7 +42,7 @@ pub use dynamo::{
 pub use embedded::{EmbeddedDynamo, EmbeddedError, EmbeddedS3, OwnProcess, Where};
 pub use s3::{
     BucketNames, BucketsError, DocumentError, DocumentKind, Documents, FileName, FilesError, InvalidFileName,
-    Locker, NewFile, S3, StoredFile, UploadError,
+    Locker, NewFile, S3, StoredFile, UploadError, nfc,
 };
 pub use scan::{Pace, ScanError, Watch};
 pub use tables::{TableNames, TablesError};

@@ -146,6 +146,49 @@ async fn a_file_downloads_under_its_own_name_in_any_script() {
     app.stop().await;
 }
 
+#[actix_web::test]
+async fn a_name_means_the_same_file_composed_and_decomposed() {
+    let app = started().await;
+    let ada = app.user("ada").await;
+    let user = locker(&app, &ada);
+    let (composed, decomposed) = ("Résumé.pdf", "Re\u{301}sume\u{301}.pdf");
+    assert_eq!(user.upload(&[file(decomposed, b"first")]).await.0, 200);
+    assert_eq!(user.names().await, [composed]);
+    let exists = (409, "file_exists".to_owned());
+    for name in [composed, decomposed] {
+        assert_eq!(told(user.upload(&[file(name, b"second")]).await), exists);
+        assert_eq!(user.downloaded(name).await.0, b"first");
+    }
+    let twice = user.upload(&[file("Å", b"1"), file("A\u{30a}", b"2")]).await;
+    assert_eq!(told(twice), (422, "invalid_value".to_owned()));
+    assert_eq!(user.on("delete", decomposed).await.0, 200);
+    assert_eq!(user.names().await, [""; 0]);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_content_may_be_base64_in_lines() {
+    let app = started().await;
+    let ada = app.user("ada").await;
+    let user = locker(&app, &ada);
+    let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+    let base64 = BASE64_STANDARD.encode(&bytes);
+    for (n, (length, line_break)) in [(76, "\r\n"), (64, "\n"), (1, "\n")].into_iter().enumerate() {
+        let lines: Vec<&str> =
+            (0..base64.len()).step_by(length).map(|at| &base64[at..base64.len().min(at + length)]).collect();
+        let content = lines.join(line_break) + line_break;
+        let name = format!("{n}.bin");
+        let (status, body) = user.upload(&[json!({"filename": name, "content": content})]).await;
+        assert_eq!(status, 200, "{body}");
+        assert!(user.downloaded(&name).await.0 == bytes, "{length}");
+    }
+    for content in ["YQ ==", "Y\tQ==", "YQ==\u{a0}"] {
+        let refused = user.upload(&[json!({"filename": "bad.bin", "content": content})]).await;
+        assert_eq!(told(refused), (422, "invalid_value".to_owned()));
+    }
+    app.stop().await;
+}
+
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();

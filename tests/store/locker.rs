@@ -88,6 +88,29 @@ async fn the_old_platforms_odd_names_are_files_of_their_owner_and_reach_nobody_e
 }
 
 #[tokio::test]
+async fn an_older_key_that_is_decomposed_is_found_by_either_spelling() {
+    each_files(async |files| {
+        let locker = files.locker();
+        let composed = "é ê.pdf";
+        // The second is decomposed in part.
+        for stored in ["e\u{301} e\u{302}.pdf", "é e\u{302}.pdf"] {
+            files.put(&format!("ada@x.com/{stored}"), b"old", &[]).await;
+            for name in [composed, "e\u{301} e\u{302}.pdf", stored] {
+                let url = locker.download_url(ADA, name, now()).await.unwrap().unwrap();
+                assert_eq!(fetch(&url).await.2, b"old", "{name:?}");
+                let taken = locker.upload(ADA, vec![file(name, b"new")], now()).await;
+                assert!(matches!(taken, Err(UploadError::NameTaken)), "{name:?}");
+            }
+            assert_eq!(names(&locker, ADA).await, [stored], "it is listed as it is stored");
+            assert!(locker.delete(ADA, composed, now()).await.unwrap());
+            assert!(!locker.delete(ADA, composed, now()).await.unwrap());
+        }
+        assert_eq!(names(&locker, ADA).await, Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_owner_whose_files_would_lie_among_anothers_has_no_locker() {
     each_files(async |files| {
         let locker = files.locker();

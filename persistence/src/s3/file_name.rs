@@ -1,11 +1,14 @@
 //! What a patient's file may be called.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use icu_normalizer::ComposingNormalizerBorrowed;
 
 /// The longest name, in bytes: what file systems keep.
 const BYTES_MAX: usize = 255;
 
-/// A file's name: any script, no path in it.
+/// A file's name: any script, no path in it, in Unicode form NFC.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName(String);
 
@@ -30,8 +33,10 @@ pub enum InvalidFileName {
 }
 
 impl FileName {
-    /// Takes 1 to 255 bytes without path separators, control characters or a leading dot.
+    /// Takes 1 to 255 bytes without path separators, control characters or a leading dot. Composes the text first, so that
+    /// a name is the same however a client spells its accents.
     pub fn parse(text: &str) -> Result<Self, InvalidFileName> {
+        let text = &*nfc(text);
         if text.is_empty() {
             Err(InvalidFileName::Empty)
         } else if text.len() > BYTES_MAX {
@@ -47,10 +52,15 @@ impl FileName {
         }
     }
 
-    /// The name as it was given.
+    /// The name, composed.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// A text in Unicode form NFC (UAX 15), in which equal texts have equal bytes.
+pub fn nfc(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
 }
 
 impl fmt::Debug for FileName {
@@ -84,6 +94,21 @@ mod tests {
         ] {
             assert_eq!(FileName::parse(bad).unwrap_err(), why, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_name_is_the_same_composed_and_decomposed() {
+        for (decomposed, composed) in [
+            ("Re\u{301}sume\u{301}.pdf", "Résumé.pdf"),
+            ("\u{915}\u{93c}.txt", "\u{915}\u{93c}.txt"),
+            ("\u{958}.txt", "\u{915}\u{93c}.txt"),
+            ("\u{1112}\u{1161}\u{11ab}", "한"),
+            ("\u{212b}", "Å"),
+        ] {
+            assert_eq!(FileName::parse(decomposed).unwrap().as_str(), composed);
+        }
+        let long = "e\u{301}".repeat(127);
+        assert!(long.len() > BYTES_MAX && FileName::parse(&long).is_ok(), "its composed form counts");
     }
 
     #[test]

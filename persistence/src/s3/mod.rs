@@ -19,7 +19,7 @@ pub(crate) use documents::url_prefix;
 pub use documents::{DocumentError, DocumentKind, Documents};
 pub(crate) use error::failure_text;
 pub use error::{FilesError, UploadError};
-pub use file_name::{FileName, InvalidFileName};
+pub use file_name::{FileName, InvalidFileName, nfc};
 #[cfg(any(test, fuzzing))]
 pub(crate) use locker::fuzz;
 pub use locker::{Locker, NewFile, StoredFile};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Payload};
 use chrono::SecondsFormat;
-use persistence::{AuditAction, StoredFile};
+use persistence::{AuditAction, StoredFile, nfc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -63,10 +63,11 @@ struct FileRequest {
 }
 
 impl FileRequest {
-    /// The name, if a file can have it.
+    /// The name as it is stored today, if a file can have it.
     fn filename(self) -> Result<String, ApiError> {
-        let can_be = self.filename.len() <= NAME_BYTES_MAX;
-        can_be.then_some(self.filename).ok_or(ApiError::File(FileRefusal::NotFound))
+        let name = nfc(&self.filename);
+        let can_be = name.len() <= NAME_BYTES_MAX;
+        can_be.then(|| name.into_owned()).ok_or(ApiError::File(FileRefusal::NotFound))
     }
 }
 

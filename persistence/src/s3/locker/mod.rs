@@ -12,6 +12,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use aws_sdk_s3::operation::head_object::{HeadObjectError, HeadObjectOutput};
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::operation::list_objects_v2::builders::ListObjectsV2FluentBuilder;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::EncodingType;
@@ -22,8 +23,8 @@ use tokio::sync::{Mutex, Semaphore};
 
 pub(crate) use self::upload::upload_of;
 use self::upload::{Swept, UnderWay};
-use super::error::{FilesError, files_error};
-use super::file_name::FileName;
+use super::error::{FilesError, UploadError, files_error};
+use super::file_name::{FileName, nfc};
 use super::{S3, link};
 use crate::dynamo::{Dynamo, Uploads};
 use crate::pieces::Pieces;
@@ -135,10 +136,7 @@ impl Locker {
         name: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<String>, FilesError> {
-        let key = format!("{}{name}", prefix(owner)?);
-        if self.visible(owner, now, Wanted::Only(&key)).await?.is_empty() {
-            return Ok(None);
-        }
+        let Some(key) = self.find(owner, name, now).await? else { return Ok(None) };
         let download = self
             .s3
             .presigner
@@ -151,14 +149,34 @@ impl Locker {
 
     /// Deletes a file; says whether there was one.
     pub async fn delete(&self, owner: &str, name: &str, now: DateTime<Utc>) -> Result<bool, FilesError> {
-        let key = format!("{}{name}", prefix(owner)?);
         // Of two deletions at once, the later might hit a file that was stored after the earlier.
         let _turn = self.deleting.of(owner).lock().await;
-        if self.visible(owner, now, Wanted::Only(&key)).await?.is_empty() {
-            return Ok(false);
-        }
+        let Some(key) = self.find(owner, name, now).await? else { return Ok(false) };
         self.remove(&key).await.map_err(FilesError::of_last_step)?;
         Ok(true)
+    }
+
+    /// The key of the file of this name, if there is one. Names are composed today; an older key may be spelled otherwise and
+    /// is then found among all keys of its owner.
+    async fn find(&self, owner: &str, name: &str, now: DateTime<Utc>) -> Result<Option<String>, FilesError> {
+        let prefix = prefix(owner)?;
+        let name = nfc(name);
+        let key = format!("{prefix}{name}");
+        if self.is_visible(owner, &key, now).await? {
+            return Ok(Some(key));
+        }
+        if name.is_ascii() {
+            return Ok(None);
+        }
+        let keys = self.keys(&prefix).await?;
+        match keys.into_iter().find(|key| nfc(&key[prefix.len()..]) == name) {
+            Some(older) if self.is_visible(owner, &older, now).await? => Ok(Some(older)),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    async fn is_visible(&self, owner: &str, key: &str, now: DateTime<Utc>) -> Result<bool, FilesError> {
+        Ok(!self.visible(owner, now, Wanted::Only(key)).await?.is_empty())
     }
 
     /// Those of the wanted objects that are there and belong to no upload under way, with their keys. No upload begins
@@ -192,11 +210,21 @@ impl Locker {
         Err(FilesError::Unavailable("uploads of this owner follow one another too fast".to_owned()))
     }
 
-    /// Whether so many more files may be stored under `prefix`.
-    async fn has_room(&self, prefix: &str, files: usize) -> Result<bool, FilesError> {
+    /// Refuses files under `prefix` for which there is no room, or of whose name there is one under a key that is spelled
+    /// otherwise. (That a key is free is a condition of its put.)
+    async fn check_room(&self, prefix: &str, names: &[String]) -> Result<(), UploadError> {
         // A page has room for as many as are kept.
         let page = Box::pin(self.list_under(prefix).send()).await.map_err(files_error)?;
-        Ok(page.is_truncated() != Some(true) && page.contents().len() + files <= FILES_MAX)
+        if page.is_truncated() == Some(true) || page.contents().len() + names.len() > FILES_MAX {
+            return Err(UploadError::LockerFull);
+        }
+        for key in keys_of(&page)? {
+            let stored = key.strip_prefix(prefix).unwrap_or_default();
+            if nfc(stored) != stored && names.iter().any(|name| *name == nfc(stored)) {
+                return Err(UploadError::NameTaken);
+            }
+        }
+        Ok(())
     }
 
     fn list_under(&self, prefix: &str) -> ListObjectsV2FluentBuilder {
@@ -210,10 +238,7 @@ impl Locker {
         let mut pages = self.list_under(prefix).into_paginator().send();
         let mut keys = Vec::new();
         while let Some(page) = Box::pin(pages.next()).await {
-            let page = page.map_err(files_error)?;
-            let is_encoded = page.encoding_type() == Some(&EncodingType::Url);
-            for key in page.contents().iter().filter_map(|object| object.key()) {
-                let key = if is_encoded { decoded(key)? } else { key.to_owned() };
+            for key in keys_of(&page.map_err(files_error)?)? {
                 if !key.starts_with(prefix) || keys.len() == LISTED_MAX {
                     return Err(FilesError::Refused(
                         "a list that is too long or not of what was asked".to_owned(),
@@ -245,6 +270,13 @@ impl Locker {
             Err(error) => Err(files_error(error)),
         }
     }
+}
+
+/// The keys that a page lists.
+fn keys_of(page: &ListObjectsV2Output) -> Result<Vec<String>, FilesError> {
+    let is_encoded = page.encoding_type() == Some(&EncodingType::Url);
+    let keys = page.contents().iter().filter_map(|object| object.key());
+    keys.map(|key| if is_encoded { decoded(key) } else { Ok(key.to_owned()) }).collect()
 }
 
 /// A file's bytes, which the SDK reads again when it repeats a request.

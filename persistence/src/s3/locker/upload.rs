@@ -148,9 +148,7 @@ impl Locker {
                     FilesError::Unavailable("too many uploads of one owner at once".to_owned()).into()
                 );
             }
-            if !self.has_room(&prefix(owner)?, names.len()).await? {
-                return Err(UploadError::LockerFull);
-            }
+            self.check_room(&prefix(owner)?, names).await?;
             if self.uploads.begin(owner, &known, id, names).await.map_err(FilesError::from)? {
                 return Ok(());
             }

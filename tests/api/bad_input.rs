@@ -52,6 +52,60 @@ async fn send(app: &TestApp, path: &str, token: Option<&str>, body: &Value) -> R
 }
 
 #[actix_web::test]
+async fn a_compressed_body_is_refused_by_every_call() {
+    let app = TestApp::start().await;
+    let (ada, asha) = (app.user("ada").await, app.doctor_without_slots("asha").await);
+    let before = rows(&app).await;
+    for (path, token, body) in calls(&ada, &asha) {
+        let ask = |codings: &'static [&'static str]| {
+            let request = app.request(reqwest::Method::POST, path).json(&body);
+            let request =
+                codings.iter().fold(request, |request, coding| request.header("Content-Encoding", *coding));
+            Reply::of(match &token {
+                Some(token) => request.bearer_auth(token),
+                None => request,
+            })
+        };
+        for codings in
+            [&["gzip"][..], &["br"], &["identity, gzip"], &["identity", "deflate"], &["x-unknown"], &[""]]
+        {
+            let reply = ask(codings).await;
+            reply.assert_problem(415, "unsupported_content_encoding");
+            assert_eq!(reply.header("accept-encoding"), "identity", "{path}");
+        }
+        if token.is_some() {
+            let anonymous =
+                app.request(reqwest::Method::POST, path).json(&body).header("Content-Encoding", "gzip");
+            Reply::of(anonymous).await.assert_problem(401, "unauthenticated");
+        }
+    }
+    assert_eq!(rows(&app).await, before);
+    let list = app.request(reqwest::Method::POST, "/doctorsService/fetchDoctors");
+    assert_eq!(Reply::of(list.header("Content-Encoding", "Identity")).await.status, 200);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_byte_order_mark_before_a_body_is_skipped_by_every_call() {
+    let app = TestApp::start().await;
+    let (ada, asha) = (app.user("ada").await, app.doctor("asha").await);
+    let mark = "\u{feff}".as_bytes();
+    for (path, token, body) in calls(&ada, &asha) {
+        let send = async |mark: &[u8]| {
+            let bytes = [mark, body.to_string().as_bytes()].concat();
+            app.post_raw(path, token.as_deref(), "application/json", bytes).await
+        };
+        send(&[mark, mark].concat()).await.assert_problem(400, "invalid_json");
+        send(&mark[..2]).await.assert_problem(400, "invalid_json");
+        let reply = send(mark).await;
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+    }
+    let reply = app.post_raw("/doctorsService/fetchDoctors", None, "application/json", mark.to_vec()).await;
+    assert_eq!(reply.status, 200);
+    app.stop().await;
+}
+
+#[actix_web::test]
 async fn a_malformed_body_is_refused_by_every_call() {
     let app = TestApp::start().await;
     let (ada, asha) = (app.user("ada").await, app.doctor_without_slots("asha").await);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
-use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
 use actix_web::web::{Bytes, BytesMut};
 use futures::StreamExt;
 use tokio::time::Instant;
@@ -36,8 +36,13 @@ impl BodyLimit {
         Ok(Self { bytes: server.body_bytes_max, timeout: server.body_timeout })
     }
 
-    /// Refuses a body that announces itself as longer, so that none of it is read.
-    pub(crate) fn check_announced(self, request: &HttpRequest) -> Result<(), ApiError> {
+    /// Refuses a body of which the head says that it is too long or compressed, so that none of it is read.
+    pub(crate) fn check_head(self, request: &HttpRequest) -> Result<(), ApiError> {
+        let is_plain =
+            |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+        if !request.headers().get_all(CONTENT_ENCODING).all(is_plain) {
+            return Err(ApiError::UnsupportedContentEncoding);
+        }
         let is_too_long = announced(request).is_some_and(|length| length > self.bytes as u64);
         if is_too_long { Err(ApiError::BodyTooLarge(self.bytes)) } else { Ok(()) }
     }
@@ -81,7 +86,7 @@ impl Incoming {
 /// Reads the whole body, within the bounds of its route.
 pub(crate) async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
     let limit = BodyLimit::of(request)?;
-    limit.check_announced(request)?;
+    limit.check_head(request)?;
     let patience = AppState::of(request).map_or(limit.timeout, |app| app.server.body_timeout);
     let mut incoming = Incoming::new(payload, limit, patience);
     let Some(first) = incoming.next().await? else { return Ok(Bytes::new()) };

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{
+    ACCEPT_ENCODING, ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use actix_web::{HttpResponse, ResponseError};
 use chrono::TimeDelta;
 use engine::{Rejection, Standing};
@@ -36,6 +38,8 @@ pub(crate) enum ApiError {
     InvalidJson,
     /// The content type is not JSON.
     UnsupportedMediaType,
+    /// The body is compressed.
+    UnsupportedContentEncoding,
     /// The body is longer than this many bytes.
     BodyTooLarge(usize),
     /// The body did not arrive in time.
@@ -198,6 +202,7 @@ impl ApiError {
                 "unsupported_media_type",
                 "The content type must be application/json",
             ),
+            Self::UnsupportedContentEncoding => compressed(),
             Self::BodyTooLarge(bytes) => Told::new(
                 S::PAYLOAD_TOO_LARGE,
                 "body_too_large",
@@ -229,11 +234,7 @@ impl ApiError {
                 Told::new(S::UNAUTHORIZED, "invalid_credentials", "Invalid email or password").with(header)
             }
             Self::TooManyAttempts { retry_after } => too_many_attempts(*retry_after),
-            Self::TooManyRequests { retry_after } => {
-                let seconds = i64::try_from(retry_after.as_secs()).unwrap_or(i64::MAX).saturating_add(1);
-                let detail = "Too many requests. Please try again in a moment";
-                Told::new(S::TOO_MANY_REQUESTS, "too_many_requests", detail).retry_after(seconds)
-            }
+            Self::TooManyRequests { retry_after } => too_many_requests(*retry_after),
             Self::Payment(error) => payment(*error),
             Self::MethodNotAllowed(allowed) => {
                 let header = (ALLOW, HeaderValue::from_static(allowed));
@@ -284,6 +285,19 @@ impl ApiError {
                 .retry_after(2),
         }
     }
+}
+
+/// The header says what a client may send instead (RFC 9110, 15.5.16).
+fn compressed() -> Told {
+    let detail = "The body must not be compressed: send it without Content-Encoding";
+    Told::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", detail)
+        .with((ACCEPT_ENCODING, HeaderValue::from_static("identity")))
+}
+
+fn too_many_requests(retry_after: Duration) -> Told {
+    let seconds = i64::try_from(retry_after.as_secs()).unwrap_or(i64::MAX).saturating_add(1);
+    let detail = "Too many requests. Please try again in a moment";
+    Told::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail).retry_after(seconds)
 }
 
 const fn email_taken(kind: AccountKind) -> &'static str {

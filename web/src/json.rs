@@ -162,7 +162,7 @@ fn extract<T: 'static>(
     let (request, payload) = (request.clone(), payload.take());
     Box::pin(async move {
         require_json(&request)?;
-        make(body::read(&request, payload).await?)
+        make(without_mark(body::read(&request, payload).await?))
     })
 }
 
@@ -191,7 +191,7 @@ impl FromRequest for JsonBodyOrNothing {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let bytes = body::read(&request, payload).await?;
+            let bytes = without_mark(body::read(&request, payload).await?);
             if bytes.is_empty() {
                 return Ok(Self(JsonBody(Value::Object(serde_json::Map::new()))));
             }
@@ -199,6 +199,13 @@ impl FromRequest for JsonBodyOrNothing {
             decode(&bytes).map(Self)
         })
     }
+}
+
+/// The byte order mark that some clients put before UTF-8. A reader of JSON may skip it (RFC 8259, 8.1).
+pub(crate) const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+fn without_mark(body: Bytes) -> Bytes {
+    if body.starts_with(BYTE_ORDER_MARK) { body.slice(BYTE_ORDER_MARK.len()..) } else { body }
 }
 
 /// Refuses a body that does not say it is JSON.

@@ -163,8 +163,8 @@ fn named(operation: &Operation) -> BTreeMap<String, Vec<String>> {
 fn by_kind(path: &str, operation: &Operation) -> Vec<&'static str> {
     let mut codes = vec!["headers_too_large", "internal"];
     if operation.request_body.is_some() {
-        codes.extend(["unsupported_media_type", "body_too_large", "body_too_slow", "invalid_json"]);
-        codes.push("invalid_value");
+        codes.extend(["unsupported_media_type", "unsupported_content_encoding", "body_too_large"]);
+        codes.extend(["body_too_slow", "invalid_json", "invalid_value"]);
     }
     let is_for_anybody = operation.security.as_deref().is_some_and(<[_]>::is_empty);
     if !is_for_anybody {

@@ -30,7 +30,7 @@ pub(crate) struct NewDocument {
 }
 
 impl NewDocument {
-    /// Takes in what was sent as `field`: plain base64, or a data URL as browsers make it.
+    /// Takes in what was sent as `field`: base64, also in lines, or a data URL as browsers make it.
     pub(crate) fn read(
         kind: DocumentKind,
         field: &'static str,
@@ -42,7 +42,7 @@ impl NewDocument {
         let base64 =
             content.strip_prefix("data:").map_or(Some(content), |url| Some(url.split_once(";base64,")?.1));
         let not_base64 = || ApiError::invalid(format!("'{field}.base64_content' is not base64"));
-        let base64 = base64.ok_or_else(not_base64)?;
+        let base64 = base64.ok_or_else(not_base64)?.replace(['\r', '\n'], "");
         if base64.len() > DOCUMENT_BYTES_MAX.div_ceil(3) * 4 {
             return Err(ApiError::File(FileRefusal::DocumentTooLarge));
         }
@@ -110,6 +110,7 @@ mod tests {
         // What the URL says of the type counts no more than the name.
         assert_eq!(read(photo, &format!("data:text/html;base64,{png}")), Ok("image/png"));
         assert_eq!(read(photo, png.trim_end_matches('=')), Ok("image/png"), "without padding");
+        assert_eq!(read(photo, &format!("{}\r\n{}\n", &png[..4], &png[4..])), Ok("image/png"), "in lines");
         for other in ["data:image/png,%89PNG", "data:", "%%%", "AAAAA", &format!("{png}\0")] {
             assert_eq!(read(photo, other), Err("invalid_value".to_owned()), "{other}");
         }

@@ -23,7 +23,7 @@ pub(super) enum Undecodable {
 
 /// Writes what the characters stand for, and says how many bytes that were.
 pub(super) fn decode(characters: impl Read, mut file: impl Write) -> Result<u64, Undecodable> {
-    let mut decoder = DecoderReader::new(characters, &BASE64);
+    let mut decoder = DecoderReader::new(WithoutLineBreaks(characters), &BASE64);
     let mut buffer = vec![0; 8 * 1024];
     let mut size: u64 = 0;
     loop {
@@ -45,8 +45,32 @@ pub(super) fn decode(characters: impl Read, mut file: impl Write) -> Result<u64,
     Ok(size)
 }
 
+/// Base64 as encoders for mail and certificates write it, in lines (RFC 2045, 6.8), without their ends.
+struct WithoutLineBreaks<R>(R);
+
+impl<R: Read> Read for WithoutLineBreaks<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.0.read(buffer)?;
+            let mut kept = 0;
+            for n in 0..read {
+                if !matches!(buffer[n], b'\r' | b'\n') {
+                    buffer[kept] = buffer[n];
+                    kept += 1;
+                }
+            }
+            // Nothing at all would be the end.
+            if kept > 0 || read == 0 {
+                return Ok(kept);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+
     use super::*;
 
     fn decoded(characters: &str) -> Result<Vec<u8>, Undecodable> {
@@ -65,12 +89,28 @@ mod tests {
     }
 
     #[test]
+    fn line_breaks_are_skipped_wherever_they_are() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(20_000).collect();
+        let base64 = BASE64.encode(&bytes);
+        for length in [1, 3, 64, 76, 8 * 1024] {
+            for line_break in ["\n", "\r\n", "\r", "\n\n\n"] {
+                let lines: Vec<&str> = (0..base64.len())
+                    .step_by(length)
+                    .map(|at| &base64[at..base64.len().min(at + length)])
+                    .collect();
+                assert_eq!(decoded(&lines.join(line_break)).unwrap(), bytes, "{length} {line_break:?}");
+            }
+        }
+        assert_eq!(decoded("\r\nYQ=\n=\n").unwrap(), b"a");
+        assert_eq!(decoded("\n\n").unwrap(), b"");
+    }
+
+    #[test]
     fn nothing_else_passes_for_base64() {
         let text = "A".repeat(5_000);
         for characters in [
             "Y",
             "YQ==YQ==",
-            "YQ==\n",
             "Y Q",
             "YR==",
             "=",

@@ -15,6 +15,7 @@ use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings,
 use super::content::{Undecodable, decode};
 use super::{FILES_MAX, METADATA_BYTES_MAX, OTHER_BYTES_MAX, with_escapes};
 use crate::error::{ApiError, FileRefusal};
+use crate::json::BYTE_ORDER_MARK;
 
 /// How much is written at once.
 const WRITTEN_AT_ONCE: usize = 64 * 1024;
@@ -34,6 +35,7 @@ type Value<T> = Result<T, ApiError>;
 
 /// Reads the document to its end.
 pub(super) fn read(body: impl Read, spool: &Path) -> Result<Document, ApiError> {
+    let body = without_mark(body).map_err(|_| ApiError::InvalidJson)?;
     let tally = Rc::new(Tally::default());
     let settings = ReaderSettings { track_path: false, restrict_number_values: false, ..Default::default() };
     let body = Tallied { body, tally: Rc::clone(&tally) };
@@ -49,6 +51,18 @@ pub(super) fn read(body: impl Read, spool: &Path) -> Result<Document, ApiError> 
         }
         document => document,
     }
+}
+
+/// The body without the byte order mark that it may begin with.
+fn without_mark(mut body: impl Read) -> io::Result<impl Read> {
+    let mut head = Vec::new();
+    let may_be_mark = |head: &[u8]| head != BYTE_ORDER_MARK && BYTE_ORDER_MARK.starts_with(head);
+    // Byte by byte: a client may wait for a refusal after the first wrong one.
+    while may_be_mark(&head) && body.by_ref().take(1).read_to_end(&mut head)? > 0 {}
+    if head == BYTE_ORDER_MARK {
+        head.clear();
+    }
+    Ok(io::Cursor::new(head).chain(body))
 }
 
 impl Document {

@@ -36,8 +36,13 @@ pub(crate) const FILES_MAX: usize = 20;
 const METADATA_BYTES_MAX: usize = 2 * 1024;
 /// What a body may hold besides the files' contents.
 const OTHER_BYTES_MAX: u64 = 1024 * 1024;
-/// The longest body: every content at its longest, in base64, and one part in 32 more for writers that escape slashes.
-const BODY_BYTES_MAX: u64 = with_escapes(FILES_MAX as u64 * FILE_BYTES_MAX.div_ceil(3) * 4) + OTHER_BYTES_MAX;
+/// The longest content, in base64 with a line break after each 64 characters (RFC 7468 has the shortest lines in use).
+const CONTENT_CHARS_MAX: u64 = {
+    let base64 = FILE_BYTES_MAX.div_ceil(3) * 4;
+    base64 + base64 / 64 * 2
+};
+/// The longest body: every content at its longest, and one part in 32 more for escaped line breaks and slashes.
+const BODY_BYTES_MAX: u64 = with_escapes(FILES_MAX as u64 * CONTENT_CHARS_MAX) + OTHER_BYTES_MAX;
 /// The bounds of the route. In this time the slowest phone that is fast enough at all sends two of the longest files, and
 /// two megabits a second send twenty.
 pub(crate) const BODY_LIMIT: BodyLimit =
@@ -90,7 +95,7 @@ impl Uploads {
     ) -> Result<Received, ApiError> {
         json::require_json(request)?;
         let limit = BodyLimit::of(request)?;
-        limit.check_announced(request)?;
+        limit.check_head(request)?;
         let place = self.places.take(user)?;
         let (sender, pieces) = body::queue(&self.turns);
         let spool = self.spool.clone();

@@ -1,7 +1,7 @@
 //! How many requests a client may make: by address, by account, and fewer of the calls that cost much. GCRA, so that
 //! an allowance comes back bit by bit instead of all at once.
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use governor::{Quota, RateLimiter};
 
 use crate::auth::Caller;
 use crate::config::LimitsConfig;
-use crate::peer::network_of;
+use crate::peer::{BLOCKS_V6, Network};
 
 /// Buckets of a limit on all requests: clients are told apart by a hash of so many values. A mebibyte each.
 const BUCKETS: u64 = 1 << 17;
@@ -58,14 +58,14 @@ pub(crate) struct Limits(Option<Limiters>);
 struct Limiters {
     /// Makes keys of what is counted, so that no address is kept in memory. Its secret is this process's own.
     hasher: RandomState,
-    addresses: Limiter,
+    addresses: ByNetwork,
     accounts: Limiter,
-    sign_ups: Limiter,
-    log_ins: Limiter,
-    uploads: Limiter,
-    payments: Limiter,
-    visitor_chats: Limiter,
-    webhooks: Limiter,
+    sign_ups: ByNetwork,
+    log_ins: ByNetwork,
+    uploads: ByNetwork,
+    payments: ByNetwork,
+    visitor_chats: ByNetwork,
+    webhooks: ByNetwork,
 }
 
 impl Limits {
@@ -74,12 +74,11 @@ impl Limits {
         let ticks = Ticks(Arc::new(Monotonic { clock, latest: AtomicU64::new(0), lost: AtomicU64::new(0) }));
         Self(config.per_minute.map(|usual| {
             let part = |n: u32| NonZeroU32::new(usual.get() / n).unwrap_or(NonZeroU32::MIN);
-            let all = || Limiter::new(usual, BUCKETS, ticks.clone());
-            let costly = |per_minute| Limiter::new(per_minute, BUCKETS_OF_COSTLY, ticks.clone());
+            let costly = |per_minute| ByNetwork::new(per_minute, BUCKETS_OF_COSTLY, &ticks);
             Limiters {
                 hasher: RandomState::new(),
-                addresses: all(),
-                accounts: all(),
+                addresses: ByNetwork::new(usual, BUCKETS, &ticks),
+                accounts: Limiter::new(usual, BUCKETS, ticks.clone()),
                 sign_ups: costly(part(10)),
                 log_ins: costly(part(5)),
                 uploads: costly(part(10)),
@@ -92,37 +91,46 @@ impl Limits {
 
     /// Counts a request of an address.
     pub(crate) fn address(&self, peer: IpAddr) -> Result<(), TooManyRequests> {
-        self.check(|limiters| (&limiters.addresses, network_of(peer)))
+        let Some(limiters) = &self.0 else { return Ok(()) };
+        limiters.addresses.check(&limiters.hasher, Network::of(peer))
     }
 
     /// Counts a request of an account. A doctor and a user of one address are two.
     pub(crate) fn account(&self, caller: &Caller) -> Result<(), TooManyRequests> {
+        let Some(limiters) = &self.0 else { return Ok(()) };
         let is_doctor = matches!(caller, Caller::Doctor(_));
-        self.check(|limiters| (&limiters.accounts, (is_doctor, caller.address())))
+        limiters.accounts.check(limiters.hasher.hash_one((is_doctor, caller.address())))
     }
 
     /// Counts a costly call of an address.
     pub(crate) fn costly(&self, call: Costly, peer: IpAddr) -> Result<(), TooManyRequests> {
-        self.check(|limiters| {
-            let limiter = match call {
-                Costly::SignUp => &limiters.sign_ups,
-                Costly::LogIn => &limiters.log_ins,
-                Costly::Upload => &limiters.uploads,
-                Costly::Payment => &limiters.payments,
-                Costly::VisitorChat => &limiters.visitor_chats,
-                Costly::Webhook => &limiters.webhooks,
-            };
-            (limiter, network_of(peer))
-        })
+        let Some(limiters) = &self.0 else { return Ok(()) };
+        let limiter = match call {
+            Costly::SignUp => &limiters.sign_ups,
+            Costly::LogIn => &limiters.log_ins,
+            Costly::Upload => &limiters.uploads,
+            Costly::Payment => &limiters.payments,
+            Costly::VisitorChat => &limiters.visitor_chats,
+            Costly::Webhook => &limiters.webhooks,
+        };
+        limiter.check(&limiters.hasher, Network::of(peer))
+    }
+}
+
+/// One limit on many networks: a limiter for each width of block.
+struct ByNetwork([Limiter; BLOCKS_V6.len()]);
+
+impl ByNetwork {
+    fn new(per_minute: NonZeroU32, buckets: u64, ticks: &Ticks) -> Self {
+        Self(BLOCKS_V6.map(|(_, growth)| {
+            let growth = u32::try_from(growth).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+            Limiter::new(per_minute.saturating_mul(growth), buckets, ticks.clone())
+        }))
     }
 
-    fn check<'a, K: Hash>(
-        &'a self,
-        choose: impl FnOnce(&'a Limiters) -> (&'a Limiter, K),
-    ) -> Result<(), TooManyRequests> {
-        let Some(limiters) = &self.0 else { return Ok(()) };
-        let (limiter, key) = choose(limiters);
-        limiter.check(limiters.hasher.hash_one(key))
+    fn check(&self, hasher: &RandomState, network: Network) -> Result<(), TooManyRequests> {
+        let mut blocks = network.blocks().zip(&self.0);
+        blocks.try_for_each(|((block, _), limiter)| limiter.check(hasher.hash_one(block)))
     }
 }
 
@@ -221,10 +229,17 @@ mod tests {
     }
 
     #[test]
-    fn the_addresses_of_one_network_of_64_bits_are_one_client() {
-        let (limits, _) = limits(30);
-        let neighbour = |n: u128| IpAddr::from((0x2001_0db8 << 96 | n).to_be_bytes());
-        assert_eq!((0..100).filter(|n| limits.address(neighbour(*n)).is_ok()).count(), 30);
+    fn the_blocks_of_ipv6_have_growing_allowances() {
+        let (limits, _) = limits(10);
+        let passed = |width: u32| {
+            let address =
+                |n: u128| IpAddr::from((u128::from(0x2001_0000 + width) << 96 | n << width).to_be_bytes());
+            (0..200).filter(|n| limits.address(address(*n)).is_ok()).count()
+        };
+        assert_eq!(passed(0), 10, "addresses of one link");
+        assert_eq!(passed(64), 20, "links of one home");
+        assert_eq!(passed(72), 40, "homes of one site");
+        assert_eq!(passed(80), 200, "sites");
     }
 
     #[test]

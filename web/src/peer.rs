@@ -1,9 +1,11 @@
 //! Which machine a request comes from, as far as it can be known.
 
-use std::net::IpAddr;
+use std::future::{Ready, ready};
+use std::net::{IpAddr, Ipv6Addr};
 
-use actix_web::HttpRequest;
+use actix_web::dev::Payload;
 use actix_web::http::header::HeaderMap;
+use actix_web::{FromRequest, HttpRequest};
 use ipnet::IpNet;
 
 use crate::error::ApiError;
@@ -49,11 +51,63 @@ impl Peer {
     }
 }
 
-/// An address of IPv6 stands for its network of 64 bits, which is what one customer gets.
-pub(crate) fn network_of(peer: IpAddr) -> u128 {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => u128::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
+/// The network of a client: its address of IPv4, or its network of 64 bits of IPv6, which is one link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Network(IpAddr);
+
+/// A block of addresses that belong to one customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Block {
+    prefix: u8,
+    bits: u128,
+}
+
+/// Blocks of IPv6, from the narrowest on, and how many allowances each has: a link, a home, a site (RFC 6177).
+pub(crate) const BLOCKS_V6: [(u8, usize); 3] = [(64, 1), (56, 2), (48, 4)];
+
+impl FromRequest for Network {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Peer::of(request).map(|peer| Self::of(peer.address)))
+    }
+}
+
+impl Network {
+    /// The network of an address.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            address @ IpAddr::V4(_) => address,
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        })
+    }
+
+    /// The blocks that it lies in, from the narrowest on, each with the number of allowances that the block has.
+    pub(crate) fn blocks(self) -> impl Iterator<Item = (Block, usize)> {
+        let blocks = match self.0 {
+            IpAddr::V4(_) => &[(32, 1)][..],
+            IpAddr::V6(_) => &BLOCKS_V6,
+        };
+        blocks.iter().map(move |(prefix, growth)| (self.block(*prefix), *growth))
+    }
+
+    /// The widest block that it lies in.
+    pub(crate) fn widest(self) -> Block {
+        self.block(if self.0.is_ipv4() { 32 } else { 48 })
+    }
+
+    /// Whether it lies in this block.
+    pub(crate) fn is_in(self, block: Block) -> bool {
+        self.0.is_ipv4() == (block.prefix == 32) && self.block(block.prefix) == block
+    }
+
+    fn block(self, prefix: u8) -> Block {
+        let bits = match self.0 {
+            IpAddr::V4(address) => u128::from(address.to_bits()),
+            IpAddr::V6(address) => address.to_bits() >> (128 - prefix),
+        };
+        Block { prefix, bits }
     }
 }
 
@@ -84,6 +138,25 @@ mod tests {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         let peer = Peer::behind(connected.parse().unwrap(), &map, &trusted);
         (peer.address.to_string(), peer.over_tls)
+    }
+
+    #[test]
+    fn a_network_of_ipv6_lies_in_a_home_and_a_site() {
+        let of = |text: &str| Network::of(text.parse().unwrap());
+        let (here, link) = (of("2001:db8:1:aa00::1"), of("2001:db8:1:aa00:ffff::"));
+        assert_eq!(here, link);
+        for (other, shared) in [
+            ("2001:db8:1:aa00::2", 3),
+            ("2001:db8:1:aaff::1", 2),
+            ("2001:db8:1:ab00::1", 1),
+            ("2001:db8:2:aa00::1", 0),
+            ("10.0.0.1", 0),
+        ] {
+            let common = here.blocks().filter(|(block, _)| of(other).is_in(*block)).count();
+            assert_eq!(common, shared, "{other}");
+        }
+        assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
+        assert_ne!(of("10.0.0.2").widest(), of("10.0.0.1").widest());
     }
 
     #[test]

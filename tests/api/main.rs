@@ -13,6 +13,7 @@ mod chat_callers;
 mod chat_stream;
 mod doctor_list;
 mod door;
+mod fairness;
 mod frontend;
 mod locker;
 mod metrics;

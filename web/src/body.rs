@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use actix_web::HttpRequest;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
 use actix_web::web::{Bytes, BytesMut};
+use actix_web::{HttpMessage, HttpRequest};
 use futures::StreamExt;
 use tokio::time::Instant;
 
 use crate::error::ApiError;
 use crate::patience;
+use crate::places::Progress;
 use crate::state::AppState;
 
 /// Whoever sends slower than this over the whole body is cut off.
@@ -60,12 +61,19 @@ pub(crate) struct Incoming {
     patience: Duration,
     begun: Instant,
     received: usize,
+    /// Of a body that holds a place, which another caller may need more.
+    progress: Option<Progress>,
 }
 
 impl Incoming {
     /// `patience` is how long the client may be silent, and its head start on the rate.
-    pub(crate) fn new(payload: Payload, limit: BodyLimit, patience: Duration) -> Self {
-        Self { payload, limit, patience, begun: Instant::now(), received: 0 }
+    pub(crate) fn new(
+        payload: Payload,
+        limit: BodyLimit,
+        patience: Duration,
+        progress: Option<Progress>,
+    ) -> Self {
+        Self { payload, limit, patience, begun: Instant::now(), received: 0, progress }
     }
 
     /// The next piece, or `None` when the body is whole. Nothing is lost when the caller stops waiting.
@@ -73,22 +81,36 @@ impl Incoming {
         let Self { limit, patience, .. } = *self;
         let earned = patience + Duration::from_secs(self.received as u64 / BYTES_A_SECOND_MIN);
         let due = || (self.begun + earned.min(limit.timeout)).min(Instant::now() + patience);
-        let piece = patience::until(due, self.payload.next()).await.map_err(|_| ApiError::BodyTooSlow)?;
+        let piece = patience::until(due, self.payload.next());
+        let piece = match &self.progress {
+            None => piece.await,
+            Some(progress) => tokio::select! {
+                piece = piece => piece,
+                () = progress.evicted() => return Err(ApiError::Busy),
+            },
+        };
+        let piece = piece.map_err(|_| ApiError::BodyTooSlow)?;
         let piece = piece.transpose().map_err(|error| match error {
             PayloadError::Overflow => ApiError::BodyTooLarge(limit.bytes),
             _ => ApiError::InvalidJson,
         })?;
-        self.received += piece.as_ref().map_or(0, Bytes::len);
+        let length = piece.as_ref().map_or(0, Bytes::len);
+        self.received += length;
+        if let Some(progress) = &self.progress {
+            progress.add(length);
+        }
         if self.received > limit.bytes { Err(ApiError::BodyTooLarge(limit.bytes)) } else { Ok(piece) }
     }
 }
 
-/// Reads the whole body, within the bounds of its route.
+/// Reads the whole body, within the bounds of its route. A handler that has taken a place for it leaves the place's
+/// [`Progress`] with the request.
 pub(crate) async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
+    let progress = request.extensions_mut().remove::<Progress>();
     let limit = BodyLimit::of(request)?;
     limit.check_head(request)?;
     let patience = AppState::of(request).map_or(limit.timeout, |app| app.server.body_timeout);
-    let mut incoming = Incoming::new(payload, limit, patience);
+    let mut incoming = Incoming::new(payload, limit, patience, progress);
     let Some(first) = incoming.next().await? else { return Ok(Bytes::new()) };
     let Some(second) = incoming.next().await? else { return Ok(first) };
     let mut body = BytesMut::from(first);

@@ -31,6 +31,7 @@ mod metrics;
 mod openapi;
 mod patience;
 mod peer;
+mod places;
 mod routes;
 mod security;
 mod server;

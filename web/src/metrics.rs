@@ -28,6 +28,7 @@ const UPLOADS_ACTIVE: &str = "kokoro_uploads_active";
 const PAYMENTS: &str = "kokoro_payments_total";
 const CHAT_ANSWERS: &str = "kokoro_chat_answers_total";
 const CHAT_FIRST_WORD_SECONDS: &str = "kokoro_chat_first_word_seconds";
+const PLACES_REFUSED: &str = "kokoro_places_refused_total";
 const AUDIT_ENTRIES: &str = "kokoro_audit_entries_total";
 const AUDIT_QUEUE_DEPTH: &str = "kokoro_audit_queue_depth";
 
@@ -59,6 +60,19 @@ pub(crate) enum LogIn {
     Throttled,
     /// Nobody looked at the password: too many wait, or the store does not answer.
     Unanswered,
+}
+
+/// Why a caller got no place, or lost it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlaceRefused {
+    /// Its account holds its share.
+    AccountsShare,
+    /// The queue is full, and its network is the largest crowd in it.
+    Full,
+    /// No place became free in time, or its network holds its share.
+    Late,
+    /// It was the slowest holder when another caller wanted the place.
+    Evicted,
 }
 
 impl Collector {
@@ -106,6 +120,10 @@ fn describe() {
     describe_gauge!(PASSWORDS_PENDING, "Passwords that are being hashed or wait for it");
     describe_histogram!(PASSWORD_WAIT_SECONDS, "How long passwords waited to be hashed");
     describe_histogram!(PASSWORD_HASH_SECONDS, "How long hashing a password took");
+    describe_counter!(
+        PLACES_REFUSED,
+        "Callers that got no place or lost it, by place and reason: accounts_share, full, late or evicted"
+    );
     describe_gauge!(UPLOADS_ACTIVE, "Uploads of files that are under way");
     describe_counter!(
         PAYMENTS,
@@ -171,6 +189,17 @@ impl Route {
 /// Whether the process can book.
 pub(crate) fn is_ready(ready: bool) {
     gauge!(READY).set(if ready { 1.0 } else { 0.0 });
+}
+
+/// A caller got no place, or lost it.
+pub(crate) fn place_refused(place: &'static str, why: PlaceRefused) {
+    let why = match why {
+        PlaceRefused::AccountsShare => "accounts_share",
+        PlaceRefused::Full => "full",
+        PlaceRefused::Late => "late",
+        PlaceRefused::Evicted => "evicted",
+    };
+    counter!(PLACES_REFUSED, "place" => place, "reason" => why).increment(1);
 }
 
 /// Somebody tried to log in.

@@ -21,18 +21,19 @@ use engine::{
 use futures::future::select_all;
 use persistence::{AccountKind, Dynamo};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
-use crate::auth::Tokens;
+use crate::auth::{Devices, Tokens};
 use crate::cluster::{Door, HttpPeers, NodeServer};
 use crate::config::{Config, NodeConfig};
+use crate::handlers::LOCKER_LISTS;
 use crate::http_client;
 use crate::limits::Limits;
 use crate::metrics::Collector;
+use crate::places::Places;
 use crate::server::Listeners;
 use crate::services::{
-    Accounts, Assistant, Audit, DOCTOR_LISTS_AT_ONCE, Payments, Profiles, Uploads, fill_with_examples,
-    has_examples,
+    Accounts, Assistant, Audit, DOCTOR_LISTS, Payments, Profiles, Uploads, fill_with_examples, has_examples,
 };
 use crate::state::AppState;
 use crate::supervisor;
@@ -183,10 +184,12 @@ impl Application {
             clock,
             clinic: config.clinic,
             tokens: Tokens::new(&secret),
+            devices: Devices::new(&secret),
             router: engine.router(),
             user_bookings: dynamo.user_bookings(),
             locker: s3.locker(&dynamo),
-            doctor_lists: Semaphore::new(DOCTOR_LISTS_AT_ONCE),
+            doctor_lists: Places::new(DOCTOR_LISTS),
+            locker_lists: Places::new(LOCKER_LISTS),
             uploads: Uploads::new(config.files.spool).context("no folder to spool uploads to")?,
             standing: engine.standing(),
             taking_leave: AtomicBool::new(false),

@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::HttpRequest;
 use actix_web::web::Data;
 use chrono::{DateTime, NaiveDate, Utc};
-use engine::{Clinic, Clock, Router, Standing};
+use engine::{Clinic, Clock, DoctorId, Router, Standing, UserId};
 use persistence::{Locker, UserBookings};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
-use crate::auth::Tokens;
+use crate::auth::{Devices, Tokens};
 use crate::config::{CorsConfig, ServerConfig};
 use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::metrics::Collector;
+use crate::places::Places;
 use crate::services::{Accounts, Assistant, Audit, Payments, Profiles, Uploads};
 
 /// The parts that handlers, extractors and middleware share.
@@ -25,6 +26,7 @@ pub(crate) struct AppState {
     pub(crate) limits: Limits,
     pub(crate) clinic: Clinic,
     pub(crate) tokens: Tokens,
+    pub(crate) devices: Devices,
     pub(crate) accounts: Accounts,
     pub(crate) assistant: Assistant,
     pub(crate) audit: Audit,
@@ -35,7 +37,9 @@ pub(crate) struct AppState {
     pub(crate) user_bookings: UserBookings,
     pub(crate) locker: Locker,
     /// Places for readers of doctors' lists.
-    pub(crate) doctor_lists: Semaphore,
+    pub(crate) doctor_lists: Places<DoctorId>,
+    /// Places for readers of lockers.
+    pub(crate) locker_lists: Places<UserId>,
     pub(crate) uploads: Uploads,
     pub(crate) standing: watch::Receiver<Standing>,
     /// Each connection ends with its next answer.

@@ -13,9 +13,6 @@ pub enum FilesError {
     /// It did not answer, or not yet; the same may work later.
     #[error("the file store is not available: {0}")]
     Unavailable(String),
-    /// Too many ask at once; nothing was done.
-    #[error("the file store is asked for too much at once")]
-    Busy,
     /// It refuses; the same will fail again.
     #[error("the file store refuses: {0}")]
     Refused(String),
@@ -52,7 +49,7 @@ impl FilesError {
     pub(super) fn of_last_step(self) -> Self {
         match self {
             Self::Unavailable(text) => Self::Unknown(text),
-            Self::Unknown(_) | Self::Busy | Self::Refused(_) | Self::UnfitOwner => self,
+            Self::Unknown(_) | Self::Refused(_) | Self::UnfitOwner => self,
         }
     }
 }

@@ -1,20 +1,15 @@
-//! The caller of a request, as its token says, and the cookie that carries the token.
+//! The caller of a request, as its token says.
 
 use std::future::{Ready, ready};
 
-use actix_web::cookie::time::Duration as CookieDuration;
-use actix_web::cookie::{Cookie, SameSite};
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 use actix_web::{FromRequest, HttpRequest};
 use engine::{DoctorId, UserId};
 
-use super::token::TOKEN_LIFE;
+use super::cookies::session_tokens;
 use crate::error::ApiError;
 use crate::state::AppState;
-
-/// The cookie that carries a token.
-pub(crate) const SESSION_COOKIE: &str = "kokoro_session";
 
 /// Who calls. A doctor and a user of one address are two accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,43 +94,9 @@ fn read(request: &HttpRequest) -> Result<Option<Caller>, ApiError> {
     Ok(caller)
 }
 
-/// The values of the cookies of our name, in the order in which the browser sent them. The header is read as bytes, because
-/// a cookie of another application may be no text (RFC 6265, 5.4).
-fn session_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let cookies = headers.get_all(COOKIE).flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
-    cookies.filter_map(|cookie| {
-        let (name, value) = cookie.split_at(cookie.iter().position(|byte| *byte == b'=')?);
-        if name.trim_ascii() != SESSION_COOKIE.as_bytes() {
-            return None;
-        }
-        // A token that is no text is not valid either.
-        Some(std::str::from_utf8(&value[1..]).unwrap_or_default().trim())
-    })
-}
-
 /// The token of a header that carries one. Other schemes are between the browser and a proxy on the way.
 fn bearer(header: &[u8]) -> Option<&[u8]> {
     let space = header.iter().position(|byte| *byte == b' ').unwrap_or(header.len());
     let (scheme, token) = header.split_at(space);
     scheme.eq_ignore_ascii_case(b"bearer").then(|| token.trim_ascii())
-}
-
-/// The cookie that makes a browser a session's holder.
-pub(crate) fn session(token: String, over_tls: bool) -> Cookie<'static> {
-    cookie(token, CookieDuration::seconds(TOKEN_LIFE.num_seconds()), over_tls)
-}
-
-/// The cookie that makes a browser forget its session.
-pub(crate) fn expired_session(over_tls: bool) -> Cookie<'static> {
-    cookie(String::new(), CookieDuration::ZERO, over_tls)
-}
-
-fn cookie(value: String, life: CookieDuration, over_tls: bool) -> Cookie<'static> {
-    Cookie::build(SESSION_COOKIE, value)
-        .path("/")
-        .http_only(true)
-        .same_site(SameSite::Strict)
-        .secure(over_tls)
-        .max_age(life)
-        .finish()
 }

@@ -2,16 +2,21 @@
 //! never on a thread that serves other requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
 use crate::config::{PasswordConfig, PasswordScheme};
 use crate::metrics::{self, PendingPassword};
+use crate::peer::Network;
+use crate::places::{Bounds, Places};
 
 /// The part of a password that bcrypt looked at, in bytes.
 const BCRYPT_BYTES_MAX: usize = 72;
+
+/// How long a password waits for its turn.
+const WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Hashes and verifies passwords, a few at a time. Cheap to clone.
 #[derive(Clone)]
@@ -19,10 +24,8 @@ pub(crate) struct Passwords {
     hasher: Hasher,
     /// Verified against when there is no account, so that a missing one costs as much as a wrong password.
     nobody: Arc<str>,
-    /// One permit for each hash computed or waited for.
-    pending: Arc<Semaphore>,
-    /// One permit for each hash computed.
-    running: Arc<Semaphore>,
+    /// Places for hashes that are being computed.
+    running: Arc<Places<()>>,
 }
 
 /// How hashes are made and compared.
@@ -74,15 +77,22 @@ impl Passwords {
         Ok(Self {
             hasher,
             nobody: nobody.into(),
-            pending: Arc::new(Semaphore::new(config.pending_max.max(1))),
-            running: Arc::new(Semaphore::new(config.workers.max(1))),
+            running: Arc::new(Places::new(Bounds {
+                name: "passwords",
+                at_once: config.workers.max(1),
+                // A hash takes a moment, and networks take turns: none has to leave a core idle for others.
+                of_network: config.workers.max(1),
+                waiting_max: config.pending_max.saturating_sub(config.workers),
+                wait: WAIT_MAX,
+                evicted_after: None,
+            })),
         })
     }
 
     /// The hash to store for a password.
-    pub(crate) async fn hash(&self, password: &str) -> Result<String, PasswordError> {
+    pub(crate) async fn hash(&self, password: &str, network: Network) -> Result<String, PasswordError> {
         let (hasher, password) = (self.hasher.clone(), password.to_owned());
-        self.aside(move || hasher.hash(&password)).await?.0
+        self.aside(network, move || hasher.hash(&password)).await?.0
     }
 
     /// Whether `password` made the stored hash; `None` stands for an account that does not exist, and costs the same.
@@ -90,12 +100,13 @@ impl Passwords {
         &self,
         password: &str,
         stored: Option<&str>,
+        network: Network,
     ) -> Result<Verified, PasswordError> {
         let exists = stored.is_some();
         let stored = stored.unwrap_or(&self.nobody).to_owned();
         let hasher = self.hasher.clone();
         let mut password = password.to_owned();
-        let verdict = self.aside(move || {
+        let verdict = self.aside(network, move || {
             if !exists {
                 password.clear();
             }
@@ -105,25 +116,21 @@ impl Passwords {
         Ok(Verified { verdict: if exists { verdict } else { Verdict::Wrong }, begun })
     }
 
-    /// Runs `work` on a blocking thread, as one of a few, and says when; refuses when too many wait. The permits belong to the work:
+    /// Runs `work` on a blocking thread, as one of a few, and says when; refuses when too many wait. The place belongs to the work:
     /// a client that goes away does not make room for another hash while its own is still being computed.
     async fn aside<T: Send + 'static>(
         &self,
+        network: Network,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<(T, Instant), PasswordError> {
-        let pending = Arc::clone(&self.pending).try_acquire_owned().map_err(|error| match error {
-            TryAcquireError::NoPermits => PasswordError::Busy,
-            TryAcquireError::Closed => PasswordError::Failed(error.to_string()),
-        })?;
         let (counted, came) = (PendingPassword::begin(), Instant::now());
-        let running = Arc::clone(&self.running).acquire_owned().await;
-        let running = running.map_err(|error| PasswordError::Failed(error.to_string()))?;
+        let place = self.running.take((), usize::MAX, network).await.map_err(|_| PasswordError::Busy)?;
         let begun = Instant::now();
         metrics::password_waited(begun - came);
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work();
             metrics::password_hashed(begun.elapsed());
-            drop((running, pending, counted));
+            drop((place, counted));
             outcome
         });
         let outcome = done.await.map_err(|error| PasswordError::Failed(error.to_string()))?;
@@ -174,6 +181,10 @@ fn is_bcrypt(stored: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn here() -> Network {
+        Network::of(std::net::IpAddr::from([127, 0, 0, 1]))
+    }
+
     fn fast() -> Passwords {
         with(PasswordScheme::Argon2id)
     }
@@ -184,15 +195,15 @@ mod tests {
     }
 
     async fn verdict(passwords: &Passwords, password: &str, stored: Option<&str>) -> Verdict {
-        passwords.verify(password, stored).await.unwrap().verdict
+        passwords.verify(password, stored, here()).await.unwrap().verdict
     }
 
     #[actix_web::test]
     async fn a_new_hash_is_argon2id_and_verifies() {
         let passwords = fast();
-        let hash = passwords.hash("correct horse").await.unwrap();
+        let hash = passwords.hash("correct horse", here()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$"), "{hash}");
-        assert_ne!(hash, passwords.hash("correct horse").await.unwrap(), "salted");
+        assert_ne!(hash, passwords.hash("correct horse", here()).await.unwrap(), "salted");
         assert_eq!(verdict(&passwords, "correct horse", Some(&hash)).await, Verdict::Right);
         assert_eq!(verdict(&passwords, "wrong horse", Some(&hash)).await, Verdict::Wrong);
     }
@@ -219,10 +230,10 @@ mod tests {
     #[actix_web::test]
     async fn while_there_is_a_way_back_hashes_are_such_as_the_old_platform_checks() {
         let (passwords, long) = (with(PasswordScheme::Bcrypt { cost: 4 }), "x".repeat(100));
-        let hash = passwords.hash(&long).await.unwrap();
+        let hash = passwords.hash(&long, here()).await.unwrap();
         assert!(bcrypt::verify(&long[..72], &hash).unwrap(), "{hash}");
         assert_eq!(verdict(&passwords, &long, Some(&hash)).await, Verdict::Right);
-        let newer = fast().hash("pw").await.unwrap();
+        let newer = fast().hash("pw", here()).await.unwrap();
         assert_eq!(verdict(&passwords, "pw", Some(&newer)).await, Verdict::RightButOld);
         assert_eq!(verdict(&passwords, "pW", Some(&newer)).await, Verdict::Wrong);
     }
@@ -242,7 +253,7 @@ mod tests {
     #[actix_web::test]
     async fn one_password_too_many_is_refused_as_busy() {
         let passwords = fast();
-        let hashes = futures::future::join_all((0..3).map(|_| passwords.hash("x"))).await;
+        let hashes = futures::future::join_all((0..3).map(|_| passwords.hash("x", here()))).await;
         let busy = hashes.iter().filter(|hash| matches!(hash, Err(PasswordError::Busy))).count();
         assert_eq!(busy, 1);
     }

@@ -122,7 +122,7 @@ impl Tokens {
 }
 
 /// Gives the JWT crate its cryptography: HMAC-SHA256 by ring, which TLS links anyway, and nothing else.
-fn install_hmac() {
+pub(super) fn install_hmac() {
     static PROVIDER: OnceLock<CryptoProvider> = OnceLock::new();
     let provider = PROVIDER.get_or_init(|| CryptoProvider {
         signer_factory: |algorithm, key| Ok(Box::new(Hs256::new(*algorithm, key.as_bytes())?)),

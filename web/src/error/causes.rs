@@ -60,7 +60,6 @@ impl From<FilesError> for ApiError {
     fn from(error: FilesError) -> Self {
         match error {
             FilesError::Unavailable(_) => Self::Unavailable,
-            FilesError::Busy => Self::Busy,
             FilesError::Unknown(_) => Self::OutcomeUnknown,
             FilesError::Refused(_) => Self::internal(error),
             FilesError::UnfitOwner => {

@@ -2,17 +2,19 @@
 
 use actix_web::cookie::Cookie;
 use actix_web::web::{Data, Json};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use engine::SystemChance;
 use persistence::AccountKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::auth::{Caller, TOKEN_LIFE, expired_session, session};
+use crate::auth::cookies::{self, DEVICE_COOKIE};
+use crate::auth::{Caller, TOKEN_LIFE};
 use crate::error::ApiError;
 use crate::handlers::{parse_doctor, parse_user};
 use crate::json::{JsonBody, JsonBodyOrNothing};
 use crate::openapi::fields;
-use crate::peer::Peer;
+use crate::peer::{Network, Peer};
 use crate::services::{Person, SignUp, parse_email};
 use crate::state::AppState;
 
@@ -129,11 +131,12 @@ struct LoggedOut {
     (status = 409, description = "email_taken")))]
 pub(crate) async fn sign_up_user(
     app: Data<AppState>,
+    network: Network,
     body: JsonBody,
 ) -> Result<Json<UserSignedUp>, ApiError> {
     let UserSignUp { username, email, password, phone, location } = body.parse()?;
     let new = SignUp::check(AccountKind::User, ("username", username), &email, password, phone, location)?;
-    let user = app.accounts.sign_up(new).await?;
+    let user = app.accounts.sign_up(new, network).await?;
     Ok(Json(UserSignedUp { message: "User registered successfully", user }))
 }
 
@@ -143,12 +146,13 @@ pub(crate) async fn sign_up_user(
     (status = 409, description = "email_taken")))]
 pub(crate) async fn sign_up_doctor(
     app: Data<AppState>,
+    network: Network,
     body: JsonBody,
 ) -> Result<Json<DoctorSignedUp>, ApiError> {
     let DoctorSignUp { doctorname, email, password, phone, location } = body.parse()?;
     let kind = AccountKind::Doctor;
     let new = SignUp::check(kind, ("doctorname", doctorname), &email, password, phone, location)?;
-    let doctor = app.accounts.sign_up(new).await?;
+    let doctor = app.accounts.sign_up(new, network).await?;
     app.profiles.changed(&doctor.email).await;
     Ok(Json(DoctorSignedUp { message: "Doctor registered. Please complete profile setup.", doctor }))
 }
@@ -163,8 +167,8 @@ pub(crate) async fn log_in_user(
     request: HttpRequest,
     body: JsonBody,
 ) -> Result<HttpResponse, ApiError> {
-    let (cookie, session, user) = log_in(AccountKind::User, &app, &request, body).await?;
-    Ok(HttpResponse::Ok().cookie(cookie).json(UserLoggedIn { session, user }))
+    let (cookies, session, user) = log_in(AccountKind::User, &app, &request, body).await?;
+    Ok(with_cookies(cookies).json(UserLoggedIn { session, user }))
 }
 
 /// Gives a doctor a token.
@@ -177,8 +181,8 @@ pub(crate) async fn log_in_doctor(
     request: HttpRequest,
     body: JsonBody,
 ) -> Result<HttpResponse, ApiError> {
-    let (cookie, session, doctor) = log_in(AccountKind::Doctor, &app, &request, body).await?;
-    Ok(HttpResponse::Ok().cookie(cookie).json(DoctorLoggedIn { session, doctor }))
+    let (cookies, session, doctor) = log_in(AccountKind::Doctor, &app, &request, body).await?;
+    Ok(with_cookies(cookies).json(DoctorLoggedIn { session, doctor }))
 }
 
 async fn log_in(
@@ -186,19 +190,23 @@ async fn log_in(
     app: &AppState,
     request: &HttpRequest,
     body: JsonBody,
-) -> Result<(Cookie<'static>, Session, Person), ApiError> {
+) -> Result<(Vec<Cookie<'static>>, Session, Person), ApiError> {
     let LogIn { email, password } = body.parse()?;
     parse_email(&email)?;
     let peer = Peer::of(request)?;
-    let person = app.accounts.log_in(kind, &email, &password, peer.address).await?;
+    let known = |cookie| app.devices.read(cookie, kind, &email, app.now());
+    let device = cookies::named(request.headers(), DEVICE_COOKIE).find_map(known);
+    let person = app.accounts.log_in(kind, &email, &password, (peer.address, device)).await?;
     let caller = match kind {
         AccountKind::User => Caller::User(parse_user("email", &person.email)?),
         AccountKind::Doctor => Caller::Doctor(parse_doctor("email", &person.email)?),
     };
     let access_token = app.tokens.issue(&caller, app.now()).map_err(ApiError::internal)?;
-    let cookie = session(access_token.clone(), peer.over_tls);
+    let device = app.devices.issue(kind, &person.email, device, &SystemChance, app.now());
+    let mut cookies = cookies::session(&access_token, peer.over_tls);
+    cookies.push(cookies::device(device.map_err(ApiError::internal)?, peer.over_tls));
     let expires_in = TOKEN_LIFE.num_seconds();
-    Ok((cookie, Session { access_token, token_type: "bearer", expires_in }, person))
+    Ok((cookies, Session { access_token, token_type: "bearer", expires_in }, person))
 }
 
 /// Makes the browser forget its token, whoever it belongs to.
@@ -206,6 +214,14 @@ async fn log_in(
     (status = 200, body = LoggedOut, headers(("Set-Cookie" = String, description = "An empty session")))))]
 pub(crate) async fn log_out(request: HttpRequest, body: JsonBodyOrNothing) -> Result<HttpResponse, ApiError> {
     let LogOut {} = body.parse()?;
-    let cookie = expired_session(Peer::of(&request)?.over_tls);
-    Ok(HttpResponse::Ok().cookie(cookie).json(LoggedOut { message: "Logged out" }))
+    let cookies = cookies::expired_session(Peer::of(&request)?.over_tls);
+    Ok(with_cookies(cookies).json(LoggedOut { message: "Logged out" }))
+}
+
+fn with_cookies(cookies: Vec<Cookie<'static>>) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    for cookie in cookies {
+        response.cookie(cookie);
+    }
+    response
 }

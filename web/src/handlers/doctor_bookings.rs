@@ -18,6 +18,7 @@ use crate::error::ApiError;
 use crate::handlers::{idempotency_key, parse_date, parse_doctor, parse_start, parse_user};
 use crate::json::{JsonBody, JsonText};
 use crate::openapi::fields;
+use crate::peer::Network;
 use crate::services::{self, Actor, Audit, Deed, Shown};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
@@ -258,6 +259,7 @@ pub(crate) async fn fetch_bookings(
     app: Data<AppState>,
     request_id: RequestId,
     caller: Caller,
+    network: Network,
     body: JsonBody,
 ) -> Result<Json<Bookings>, ApiError> {
     caller.acts_for(body.raw("id"))?;
@@ -276,7 +278,7 @@ pub(crate) async fn fetch_bookings(
     let actor = Actor::new(&caller, request_id);
     let bookings = match &caller {
         Caller::User(user) => services::bookings_of_user(&app, user, days).await?,
-        Caller::Doctor(doctor) => services::bookings_of_doctor(&app, doctor, days).await?,
+        Caller::Doctor(doctor) => services::bookings_of_doctor(&app, doctor, days, network).await?,
     };
     match &caller {
         Caller::User(_) => app.audit.bookings_read(&actor, [(&caller).into()]).await?,

@@ -1,6 +1,7 @@
 //! A patient's files: putting them in, seeing which there are, getting one, taking one away.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Payload};
@@ -13,9 +14,23 @@ use crate::auth::Caller;
 use crate::error::{ApiError, FileRefusal};
 use crate::json::JsonBody;
 use crate::openapi::fields;
+use crate::peer::Network;
+use crate::places::{Bounds, quarter_of};
 use crate::services::{Actor, Audit, Deed};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
+
+/// Lockers that are listed at once, with one look at each file.
+pub(crate) const LOCKER_LISTS: Bounds = Bounds {
+    name: "locker_lists",
+    at_once: 8,
+    of_network: quarter_of(8),
+    waiting_max: 64,
+    wait: Duration::from_secs(5),
+    evicted_after: None,
+};
+/// Lists of one user at once, those that wait included.
+const OF_ONE_USER: usize = 4;
 
 /// No file has a longer name, whoever stored it (S3 user guide, "Naming Amazon S3 objects").
 const NAME_BYTES_MAX: usize = 1024;
@@ -139,10 +154,11 @@ pub(crate) async fn upload(
     request: HttpRequest,
     request_id: RequestId,
     caller: Caller,
+    network: Network,
     payload: Payload,
 ) -> Result<Json<Uploaded>, ApiError> {
     let user = caller.user()?;
-    let received = app.uploads.receive(&request, payload, user).await?;
+    let received = app.uploads.receive(&request, payload, user, network).await?;
     caller.acts_for(received.raw_email())?;
     let actor = Actor::new(&caller, request_id);
     received.parse()?.store(app.clone(), actor, caller).await?;
@@ -156,12 +172,15 @@ pub(crate) async fn fetch(
     app: Data<AppState>,
     request_id: RequestId,
     caller: Caller,
+    network: Network,
     body: JsonBody,
 ) -> Result<Json<Files>, ApiError> {
     let user = caller.user()?;
     caller.acts_for(body.raw("email"))?;
     let _: LockerRequest = body.parse()?;
+    let place = app.locker_lists.take(user.clone(), OF_ONE_USER, network).await?;
     let files = app.locker.list(user.as_str(), app.now()).await?;
+    drop(place);
     let listed = Deed::own(AuditAction::FilesListed, &caller);
     app.audit.record(&Actor::new(&caller, request_id), [listed]).await?;
     Ok(Json(Files {

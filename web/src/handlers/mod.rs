@@ -16,6 +16,8 @@ pub(crate) mod metrics;
 pub(crate) mod payment;
 pub(crate) mod profiles;
 
+pub(crate) use medilocker::LOCKER_LISTS;
+
 use actix_web::HttpRequest;
 use chrono::NaiveDate;
 use engine::{DoctorId, IdempotencyKey, SlotStart, UserId};

@@ -17,6 +17,7 @@ use crate::error::ApiError;
 use crate::guard::AnswerTimeout;
 use crate::handlers::idempotency_key;
 use crate::json::JsonText;
+use crate::peer::Network;
 use crate::services::{Paise, Payer, PaymentError, PaymentId};
 use crate::state::AppState;
 
@@ -120,6 +121,7 @@ pub(crate) async fn process_payment(
     app: Data<AppState>,
     request: HttpRequest,
     caller: Caller,
+    network: Network,
     body: JsonText,
 ) -> Result<Json<PaymentAnswer>, ApiError> {
     let asked = Asked::of(body.parse()?)?;
@@ -127,12 +129,12 @@ pub(crate) async fn process_payment(
     let payer = Payer::of(&caller);
     Ok(Json(match asked {
         Asked::Link(amount) => {
-            let link = app.payments.create_link(&payer, amount, key.as_ref(), app.now()).await?;
+            let link = app.payments.create_link((&payer, network), amount, key.as_ref(), app.now()).await?;
             let message = "Payment link created successfully";
             PaymentAnswer::LinkCreated { message, payment_link: link.url, payment_link_id: link.id }
         }
         Asked::Payment(id) => {
-            let known = app.payments.look(&payer, &id, app.now()).await?;
+            let known = app.payments.look((&payer, network), &id, app.now()).await?;
             PaymentAnswer::Processed {
                 message: "Payment processed",
                 order_id: known.order_id,

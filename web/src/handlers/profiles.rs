@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::web::{self, Data, Json, Payload};
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use engine::DoctorId;
 use persistence::{DocumentKind, ProfileChange, ProfileText};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,9 @@ use crate::error::ApiError;
 use crate::handlers::parse_doctor;
 use crate::json::{JsonBody, JsonText, make_number_whole};
 use crate::openapi::fields;
-use crate::services::{LargeBody, NewDocument, Subscribed};
+use crate::peer::{Network, Peer};
+use crate::places::Place;
+use crate::services::{NewDocument, Subscribed};
 use crate::state::AppState;
 
 /// Three documents of 5 MiB as base64, and some text. A slow phone gets through.
@@ -239,9 +241,12 @@ async fn place(
     app: &AppState,
     request: &HttpRequest,
     doctor: &DoctorId,
-) -> Result<Option<LargeBody>, ApiError> {
+) -> Result<Option<Place<DoctorId>>, ApiError> {
     if body::announced(request).is_some_and(|length| length <= app.server.body_bytes_max as u64) {
         return Ok(None);
     }
-    app.profiles.place_for_large_body(doctor).await.map(Some)
+    let network = Network::of(Peer::of(request)?.address);
+    let place = app.profiles.place_for_large_body(doctor, network).await?;
+    request.extensions_mut().insert(place.progress());
+    Ok(Some(place))
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use engine::{Clock, UserId, is_ignorable};
 use persistence::{Account, AccountKind, AccountsError, CreateError, NewAccount};
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
-use crate::auth::{Attempt, PasswordError, Passwords, Throttle, Verdict, Verified};
+use crate::auth::{Attempt, DeviceId, PasswordError, Passwords, Throttle, Verdict, Verified};
 use crate::config::AuthConfig;
 use crate::error::ApiError;
 use crate::metrics::{self, LogIn};
+use crate::peer::Network;
+use crate::places::{Bounds, Places, quarter_of};
 
 /// The address under which visitors chat; nobody may own it.
 pub(crate) const VISITORS_ADDRESS: &str = "dummy_user@gmail.com";
@@ -23,8 +24,15 @@ const ZERO_WIDTH_JOINER: char = '\u{200d}';
 /// A symbol without dots.
 const BRAILLE_BLANK: char = '\u{2800}';
 
-/// Sign-ups that hash their password, or wait for their turn; one more is refused as busy.
-const SIGN_UPS_AT_ONCE: usize = 64;
+/// Sign-ups that hash their password, or wait for their turn to do so.
+const SIGN_UPS: Bounds = Bounds {
+    name: "sign_ups",
+    at_once: 64,
+    of_network: quarter_of(64),
+    waiting_max: 64,
+    wait: Duration::from_secs(5),
+    evicted_after: None,
+};
 
 /// Accounts of patients and doctors.
 pub(crate) struct Accounts {
@@ -32,8 +40,8 @@ pub(crate) struct Accounts {
     passwords: Passwords,
     throttle: Option<Throttle>,
     failure_floor: Duration,
-    /// Places for sign-ups in the queue of passwords: they must leave room for those who want to log in.
-    newcomers: Semaphore,
+    /// Places for sign-ups in the queue of passwords: they must leave room for log-ins.
+    newcomers: Places<()>,
     clock: Arc<dyn Clock>,
 }
 
@@ -135,20 +143,20 @@ impl Accounts {
             passwords: Passwords::new(config.passwords)?,
             throttle: config.throttle.map(Throttle::new),
             failure_floor: config.failure_floor,
-            newcomers: Semaphore::new(SIGN_UPS_AT_ONCE),
+            newcomers: Places::new(SIGN_UPS),
             clock,
         })
     }
 
     /// Creates an account. Of several at once for one address exactly one wins.
-    pub(crate) async fn sign_up(&self, new: SignUp) -> Result<Person, ApiError> {
+    pub(crate) async fn sign_up(&self, new: SignUp, network: Network) -> Result<Person, ApiError> {
         let SignUp { kind, name, email, stored_email, password, phone: phone_number, location } = new;
         // A look first: an address that is taken costs no hash.
         if self.find(kind, &email).await?.is_some() {
             return Err(ApiError::EmailTaken(kind));
         }
-        let place = self.newcomers.try_acquire().map_err(|_| ApiError::Busy)?;
-        let password_hash = self.passwords.hash(&password).await?;
+        let place = self.newcomers.take((), usize::MAX, network).await?;
+        let password_hash = self.passwords.hash(&password, network).await?;
         drop(place);
         let person = Person { name: name.clone(), email: stored_email };
         // It looks once more at either spelling; an old account has the first of them.
@@ -169,22 +177,23 @@ impl Accounts {
         kind: AccountKind,
         email: &str,
         password: &str,
-        peer: IpAddr,
+        (peer, device): (IpAddr, Option<DeviceId>),
     ) -> Result<Person, ApiError> {
         let attempt = match &self.throttle {
             Some(throttle) => Some(
                 throttle
-                    .admit(kind, email, peer, self.clock.now())
+                    .admit(kind, email, peer, device, self.clock.now())
                     .inspect_err(|_| metrics::logged_in(LogIn::Throttled))?,
             ),
             None => None,
         };
-        match self.check(kind, email, password).await {
+        let network = Network::of(peer);
+        match self.check(kind, email, password, network).await {
             Ok((Some(account), Verified { verdict, .. })) => {
                 metrics::logged_in(LogIn::Right);
                 attempt.into_iter().for_each(Attempt::succeeded);
                 if verdict == Verdict::RightButOld {
-                    self.renew_hash(kind, &account, password).await;
+                    self.renew_hash(kind, &account, password, network).await;
                 }
                 Ok(Person { name: account.name, email: account.email })
             }
@@ -208,10 +217,11 @@ impl Accounts {
         kind: AccountKind,
         email: &str,
         password: &str,
+        network: Network,
     ) -> Result<(Option<Account>, Verified), ApiError> {
         let account = self.find(kind, email).await?;
         let stored = account.as_ref().and_then(|account| account.password_hash.as_deref());
-        let verified = self.passwords.verify(password, stored).await?;
+        let verified = self.passwords.verify(password, stored, network).await?;
         Ok((account.filter(|_| verified.verdict != Verdict::Wrong), verified))
     }
 
@@ -226,9 +236,9 @@ impl Accounts {
     }
 
     /// Replaces a hash of the old platform. If that fails, the next log-in tries again.
-    async fn renew_hash(&self, kind: AccountKind, account: &Account, password: &str) {
+    async fn renew_hash(&self, kind: AccountKind, account: &Account, password: &str, network: Network) {
         let Some(old) = account.password_hash.as_deref() else { return };
-        let renewed = match self.passwords.hash(password).await {
+        let renewed = match self.passwords.hash(password, network).await {
             Ok(new) => {
                 let replaced = self.store.replace_password(kind, &account.email, old, &new).await;
                 replaced.map_err(|error| error.to_string())

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::time::Duration;
 
 use chrono::{Days, NaiveDate, NaiveTime};
 use engine::calendar::Booking;
@@ -14,11 +15,22 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
+use crate::peer::Network;
+use crate::places::{Bounds, quarter_of};
 use crate::state::AppState;
 
-/// Doctors' lists that are read at once, each with up to a thousand small queries; one more is refused as busy, so that
-/// bookings keep their share of the store.
-pub(crate) const DOCTOR_LISTS_AT_ONCE: usize = 8;
+/// Doctors' lists that are read at once, each with up to a thousand small queries, so that bookings keep their share of
+/// the store.
+pub(crate) const DOCTOR_LISTS: Bounds = Bounds {
+    name: "doctor_lists",
+    at_once: 8,
+    of_network: quarter_of(8),
+    waiting_max: 64,
+    wait: Duration::from_secs(5),
+    evicted_after: None,
+};
+/// Lists of one doctor at once, those that wait included.
+const OF_ONE_DOCTOR: usize = 4;
 
 /// How far ahead a doctor's bookings are looked for: the old platform booked further than the window allows.
 const AHEAD_DAYS: u64 = 90;
@@ -118,8 +130,9 @@ pub(crate) async fn bookings_of_doctor(
     app: &AppState,
     doctor: &DoctorId,
     days: u64,
+    network: Network,
 ) -> Result<Vec<Shown>, ApiError> {
-    let _place = app.doctor_lists.try_acquire().map_err(|_| ApiError::Busy)?;
+    let _place = app.doctor_lists.take(doctor.clone(), OF_ONE_DOCTOR, network).await?;
     let today = app.today();
     let until = today.checked_add_days(Days::new(AHEAD_DAYS)).unwrap_or(NaiveDate::MAX);
     let rows = app.user_bookings.of_doctor(doctor, back(today, days), until).await?;

@@ -1,10 +1,13 @@
 //! The examples of `--demo`, made through the same services as everything else, and a session to try.
 
+use std::net::Ipv4Addr;
+
 use chrono::{Days, NaiveDate, Weekday};
 use engine::{Command, DoctorId, SlotSet, SlotSpan};
 use persistence::{AccountKind, Accounts, AccountsError, ProfileChange, ProfileText};
 
 use crate::error::ApiError;
+use crate::peer::Network;
 use crate::services::SignUp;
 use crate::state::AppState;
 
@@ -70,7 +73,7 @@ fn change(
 async fn sign_up(app: &AppState, kind: AccountKind, name: &str, email: &str) -> Result<bool, ApiError> {
     let (name, phone) = (("name", name.to_owned()), "+91 98765 43210".to_owned());
     let new = SignUp::check(kind, name, email, PASSWORD.to_owned(), phone, Some("Bengaluru".to_owned()))?;
-    match app.accounts.sign_up(new).await {
+    match app.accounts.sign_up(new, Network::of(Ipv4Addr::LOCALHOST.into())).await {
         Ok(_) => Ok(true),
         Err(ApiError::EmailTaken(_)) => Ok(false),
         Err(error) => Err(error),

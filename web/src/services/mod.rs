@@ -21,13 +21,11 @@ pub(crate) use assistant::{
     ANSWER_BYTES_MAX, Asker, Assistant, AssistantError, QUESTION_CHARS_MAX, Question, Reply,
 };
 pub(crate) use audit::{Actor, Audit, Deed};
-pub(crate) use bookings::{
-    DOCTOR_LISTS_AT_ONCE, Shown, bookings_of_doctor, bookings_of_user, patients, write_shown,
-};
+pub(crate) use bookings::{DOCTOR_LISTS, Shown, bookings_of_doctor, bookings_of_user, patients, write_shown};
 pub(crate) use demo::{fill_with_examples, has_examples};
 pub(crate) use doctors::{ask, available};
 pub(crate) use documents::NewDocument;
 pub(crate) use listing::{Filter, Listed};
 pub(crate) use payments::{Paise, Payer, PaymentError, PaymentId, Payments};
-pub(crate) use profiles::{LargeBody, Profiles, Subscribed};
+pub(crate) use profiles::{Profiles, Subscribed};
 pub(crate) use uploads::{BODY_LIMIT as UPLOAD_BODY_LIMIT, Uploads};

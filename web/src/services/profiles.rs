@@ -10,13 +10,13 @@ use futures::future::try_join_all;
 use persistence::{
     AccountsError, DocumentError, DocumentKind, Documents, FileName, ProfileChange, Subscription,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::doctors::lower_cased;
 use super::documents::NewDocument;
 use super::listing::{List, Listing};
-use super::shares::{Share, Shares};
 use crate::error::{ApiError, FileRefusal};
+use crate::peer::Network;
+use crate::places::{Bounds, Place, Places, quarter_of};
 
 /// How often a subscription is tried while others change the same rows.
 const SUBSCRIBE_ATTEMPTS_MAX: u32 = 8;
@@ -24,9 +24,14 @@ const SUBSCRIBE_ATTEMPTS_MAX: u32 = 8;
 const SUBSCRIBE_BACKOFF: Duration = Duration::from_millis(20);
 
 /// Bodies with documents that are in memory at once, each some fifty megabytes on its way to the store.
-const LARGE_BODIES_AT_ONCE: usize = 6;
-/// How long one more waits before it is refused as busy.
-const LARGE_BODY_PATIENCE: Duration = Duration::from_secs(10);
+const LARGE_BODIES: Bounds = Bounds {
+    name: "documents",
+    at_once: 6,
+    of_network: quarter_of(6),
+    waiting_max: 24,
+    wait: Duration::from_secs(10),
+    evicted_after: Some(Duration::from_secs(5)),
+};
 /// For how long a signed URL is handed out again; it is good for an hour.
 const PHOTO_URL_KEPT: TimeDelta = TimeDelta::minutes(10);
 /// Signed URLs that are kept, of half a kilobyte each.
@@ -39,21 +44,13 @@ pub(crate) struct Profiles {
     listing: Listing,
     /// Signing costs more than all else on a page: URLs by what the rows say.
     photos: Mutex<HashMap<String, (DateTime<Utc>, String)>>,
-    large_bodies: Arc<Semaphore>,
-    /// Who sends one, or waits for a place.
-    of_doctors: Shares<DoctorId>,
+    large_bodies: Places<DoctorId>,
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
 }
 
 /// Where documents are, as a row says it.
 type Urls = Vec<(DocumentKind, String)>;
-
-/// A doctor's place for a large body; free again when dropped.
-pub(crate) struct LargeBody {
-    _share: Share<DoctorId>,
-    _place: OwnedSemaphorePermit,
-}
 
 /// Whether a subscription was made or had been.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +67,8 @@ impl Profiles {
         chance: Arc<dyn Chance>,
     ) -> Self {
         let listing = Listing::new(store.clone(), Arc::clone(&clock));
-        let large_bodies = Arc::new(Semaphore::new(LARGE_BODIES_AT_ONCE));
-        let (photos, of_doctors) = (Mutex::default(), Shares::default());
-        Self { store, documents, listing, photos, large_bodies, of_doctors, clock, chance }
+        let large_bodies = Places::new(LARGE_BODIES);
+        Self { store, documents, listing, photos: Mutex::default(), large_bodies, clock, chance }
     }
 
     /// Every doctor, as anybody may see them.
@@ -103,11 +99,12 @@ impl Profiles {
     }
 
     /// A place for a body with documents, before any of it is read. A doctor has one at a time.
-    pub(crate) async fn place_for_large_body(&self, doctor: &DoctorId) -> Result<LargeBody, ApiError> {
-        let share = self.of_doctors.take(doctor, 1)?;
-        let place = Arc::clone(&self.large_bodies).acquire_owned();
-        let place = tokio::time::timeout(LARGE_BODY_PATIENCE, place).await.map_err(|_| ApiError::Busy)?;
-        Ok(LargeBody { _share: share, _place: place.map_err(ApiError::internal)? })
+    pub(crate) async fn place_for_large_body(
+        &self,
+        doctor: &DoctorId,
+        network: Network,
+    ) -> Result<Place<DoctorId>, ApiError> {
+        self.large_bodies.take(doctor.clone(), 1, network).await
     }
 
     /// Stores a doctor's documents, changes its profile and marks it as complete. An identity document that the row

@@ -8,7 +8,7 @@ mod upload;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use aws_sdk_s3::operation::head_object::{HeadObjectError, HeadObjectOutput};
@@ -19,7 +19,7 @@ use aws_sdk_s3::types::EncodingType;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use percent_encoding::percent_decode_str;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
 pub(crate) use self::upload::upload_of;
 use self::upload::{Swept, UnderWay};
@@ -37,8 +37,6 @@ const LISTED_MAX: usize = 10_000;
 const KEY_BYTES_MAX: usize = 1024;
 /// Files of one list that are looked at at once.
 const LOOKS_AT_ONCE: usize = 16;
-/// Lists at once: each takes one look a file.
-const LISTS_MAX: usize = 8;
 /// How often a list is begun anew because an upload began meanwhile.
 const LOOKS_MAX: usize = 16;
 /// Locks that all owners share.
@@ -91,7 +89,6 @@ pub struct Locker {
     beginning: Arc<Locks>,
     cleaning: Arc<Locks>,
     deleting: Arc<Locks>,
-    lists: Arc<Semaphore>,
 }
 
 /// Which of an owner's files are looked at.
@@ -102,13 +99,20 @@ enum Wanted<'a> {
     Only(&'a str),
 }
 
-/// Locks by owner; a few owners share one.
+/// Locks by owner; a few owners share one. Which ones do is chosen by a keyed hash, so that nobody can pick an address that
+/// holds up another owner.
 #[derive(Debug)]
-struct Locks(Vec<Mutex<()>>);
+struct Locks {
+    hasher: RandomState,
+    locks: Vec<Mutex<()>>,
+}
 
 impl Locker {
     pub(super) fn new(s3: S3, dynamo: &Dynamo) -> Self {
-        let locks = || Arc::new(Locks(std::iter::repeat_with(Mutex::default).take(LOCKS).collect()));
+        let locks = || {
+            let locks = std::iter::repeat_with(Mutex::default).take(LOCKS).collect();
+            Arc::new(Locks { hasher: RandomState::new(), locks })
+        };
         Self {
             s3,
             uploads: dynamo.uploads(),
@@ -117,14 +121,12 @@ impl Locker {
             beginning: locks(),
             cleaning: locks(),
             deleting: locks(),
-            lists: Arc::new(Semaphore::new(LISTS_MAX)),
         }
     }
 
-    /// All files of `owner`, in the order of their names.
+    /// All files of `owner`, in the order of their names. Takes one look a file: callers bound how many lists run at once.
     pub async fn list(&self, owner: &str, now: DateTime<Utc>) -> Result<Vec<StoredFile>, FilesError> {
         let prefix = prefix(owner)?;
-        let _place = self.lists.try_acquire().map_err(|_| FilesError::Busy)?;
         let visible = self.visible(owner, now, Wanted::All).await?;
         Ok(visible.into_iter().map(|(key, head)| stored_file(key[prefix.len()..].to_owned(), head)).collect())
     }
@@ -288,9 +290,7 @@ pub(crate) fn body(file: Arc<File>, size: u64) -> ByteStream {
 
 impl Locks {
     fn of(&self, owner: &str) -> &Mutex<()> {
-        let mut hasher = DefaultHasher::new();
-        owner.hash(&mut hasher);
-        &self.0[hasher.finish() as usize % LOCKS]
+        &self.locks[self.hasher.hash_one(owner) as usize % LOCKS]
     }
 }
 

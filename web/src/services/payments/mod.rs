@@ -15,12 +15,12 @@ mod status;
 mod webhook;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use engine::store::LoadError;
 use engine::{Chance, IdempotencyKey};
 use persistence::{PaymentRow, StoredPayment};
-use tokio::sync::Semaphore;
 
 pub(crate) use amount::Paise;
 pub(crate) use error::PaymentError;
@@ -29,9 +29,17 @@ pub(crate) use ids::{Payer, PaymentId};
 use crate::config::{PaymentsConfig, Secret};
 use crate::error::ApiError;
 use crate::metrics;
+use crate::peer::Network;
+use crate::places::{Bounds, Places, quarter_of};
 use ids::Reference;
 use razorpay::{Link, Payment, Razorpay, RazorpayError};
 use status::Status;
+
+/// Calls of one payer at once, those that wait included.
+const OF_ONE_PAYER: usize = 4;
+
+/// How long a call waits for its turn.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// What a payer needs to pay.
 pub(crate) struct NewLink {
@@ -52,8 +60,8 @@ pub(crate) struct Payments {
     store: persistence::Payments,
     razorpay: Option<Razorpay>,
     webhook_secrets: Vec<Secret>,
-    /// Places for callers who wait for Razorpay.
-    places: Semaphore,
+    /// Places for callers that wait for Razorpay.
+    places: Places<Payer>,
     chance: Arc<dyn Chance>,
 }
 
@@ -68,7 +76,14 @@ impl Payments {
             store,
             razorpay: config.keys.as_ref().map(|keys| Razorpay::new(config, keys)).transpose()?,
             webhook_secrets: config.webhook_secrets.clone(),
-            places: Semaphore::new(config.requests_at_once),
+            places: Places::new(Bounds {
+                name: "payments",
+                at_once: config.requests_at_once,
+                of_network: quarter_of(config.requests_at_once),
+                waiting_max: config.requests_at_once,
+                wait: WAIT_MAX,
+                evicted_after: None,
+            }),
             chance,
         })
     }
@@ -77,13 +92,13 @@ impl Payments {
     /// was lost, for then Razorpay is asked for what became of it.
     pub(crate) async fn create_link(
         &self,
-        payer: &Payer,
+        (payer, network): (&Payer, Network),
         amount: Paise,
         key: Option<&IdempotencyKey>,
         now: DateTime<Utc>,
     ) -> Result<NewLink, ApiError> {
         let razorpay = self.razorpay()?;
-        let _place = self.places.try_acquire().map_err(|_| ApiError::Busy)?;
+        let _place = self.places.take(payer.clone(), OF_ONE_PAYER, network).await?;
         let reference = match key {
             Some(key) => Reference::of_key(payer, amount, key),
             None => Reference::fresh(&*self.chance),
@@ -133,12 +148,12 @@ impl Payments {
     /// Asks Razorpay how a link or a payment stands, and keeps it. Only its payer is told.
     pub(crate) async fn look(
         &self,
-        payer: &Payer,
+        (payer, network): (&Payer, Network),
         id: &PaymentId,
         now: DateTime<Utc>,
     ) -> Result<Known, ApiError> {
         let razorpay = self.razorpay()?;
-        let _place = self.places.try_acquire().map_err(|_| ApiError::Busy)?;
+        let _place = self.places.take(payer.clone(), OF_ONE_PAYER, network).await?;
         match id {
             PaymentId::Link(id) => {
                 let link = razorpay.link(id).await.map_err(unknown_if_refused)?;

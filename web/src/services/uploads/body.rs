@@ -11,6 +11,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::body::{BodyLimit, Incoming};
 use crate::error::ApiError;
+use crate::places::Progress;
 
 /// Pieces that wait for the thread. A piece is what the connection read at once, some ten kilobytes.
 const PIECES_WAITING: usize = 4;
@@ -46,8 +47,9 @@ pub(super) async fn feed(
     queue: Sender<Piece>,
     limit: BodyLimit,
     patience: Duration,
+    progress: Option<Progress>,
 ) -> Result<(), ApiError> {
-    let mut body = Incoming::new(payload, limit, patience);
+    let mut body = Incoming::new(payload, limit, patience, progress);
     loop {
         let piece = tokio::select! {
             piece = body.next() => piece?.map_or(Piece::End, Piece::Bytes),
@@ -105,7 +107,7 @@ mod tests {
             let mut text = String::new();
             reader.read_to_string(&mut text).map(|_| text)
         });
-        let fed = feed(Payload::Stream { payload: payload(pieces) }, sender, LIMIT, PATIENCE).await;
+        let fed = feed(Payload::Stream { payload: payload(pieces) }, sender, LIMIT, PATIENCE, None).await;
         (fed, reading.await.unwrap())
     }
 
@@ -130,7 +132,7 @@ mod tests {
     async fn a_client_that_is_silent_is_cut_off() {
         let (sender, _reader) = queue(&Turns::default());
         let silent = Payload::Stream { payload: stream::pending().boxed_local() };
-        let fed = feed(silent, sender, LIMIT, Duration::ZERO).await;
+        let fed = feed(silent, sender, LIMIT, Duration::ZERO, None).await;
         assert!(matches!(fed, Err(ApiError::BodyTooSlow)));
     }
 
@@ -139,7 +141,7 @@ mod tests {
         let (sender, reader) = queue(&Turns::default());
         drop(reader);
         let silent = Payload::Stream { payload: stream::pending().boxed_local() };
-        assert!(feed(silent, sender, LIMIT, PATIENCE).await.is_ok());
+        assert!(feed(silent, sender, LIMIT, PATIENCE, None).await.is_ok());
     }
 
     #[actix_web::test]

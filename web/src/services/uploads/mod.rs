@@ -7,7 +7,6 @@ mod content;
 mod document;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
-mod places;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,11 +21,13 @@ use crate::auth::Caller;
 use crate::body::BodyLimit;
 use crate::error::ApiError;
 use crate::json;
+use crate::metrics::ActiveUpload;
+use crate::peer::Network;
+use crate::places::{Bounds, Place, Places, quarter_of};
 use crate::services::{Actor, Deed};
 use crate::state::AppState;
 use body::Turns;
 use document::Document;
-use places::{Places, Taken};
 
 /// The longest file, in bytes.
 pub(crate) const FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
@@ -47,15 +48,22 @@ const BODY_BYTES_MAX: u64 = with_escapes(FILES_MAX as u64 * CONTENT_CHARS_MAX) +
 /// two megabits a second send twenty.
 pub(crate) const BODY_LIMIT: BodyLimit =
     BodyLimit { bytes: BODY_BYTES_MAX as usize, timeout: Duration::from_secs(20 * 60) };
-/// Uploads at once. Their spool files take up to 200 MiB each.
-const AT_ONCE: usize = 24;
+/// Uploads at once, whose spool files take up to 200 MiB each. A slow one makes room for another when all places are taken.
+const PLACES: Bounds = Bounds {
+    name: "uploads",
+    at_once: 24,
+    of_network: quarter_of(24),
+    waiting_max: 24,
+    wait: Duration::from_secs(2),
+    evicted_after: Some(Duration::from_secs(5)),
+};
 /// Uploads of one user at once.
 const OF_ONE_USER: usize = 2;
 
 /// Takes in uploads.
 pub(crate) struct Uploads {
     spool: PathBuf,
-    places: Places,
+    places: Places<UserId>,
     turns: Turns,
 }
 
@@ -63,6 +71,12 @@ pub(crate) struct Uploads {
 pub(crate) struct Received {
     document: Document,
     place: Taken,
+}
+
+/// An upload's place, free again when dropped.
+struct Taken {
+    _place: Place<UserId>,
+    _counted: ActiveUpload,
 }
 
 /// An upload that may be stored.
@@ -83,7 +97,7 @@ impl Uploads {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&spool)?;
-        Ok(Self { spool, places: Places::new(), turns: Turns::default() })
+        Ok(Self { spool, places: Places::new(PLACES), turns: Turns::default() })
     }
 
     /// Reads a user's upload to its end, whatever it says.
@@ -92,11 +106,14 @@ impl Uploads {
         request: &HttpRequest,
         payload: Payload,
         user: &UserId,
+        network: Network,
     ) -> Result<Received, ApiError> {
         json::require_json(request)?;
         let limit = BodyLimit::of(request)?;
         limit.check_head(request)?;
-        let place = self.places.take(user)?;
+        let place = self.places.take(user.clone(), OF_ONE_USER, network).await?;
+        let progress = place.progress();
+        let place = Taken { _place: place, _counted: ActiveUpload::begin() };
         let (sender, pieces) = body::queue(&self.turns);
         let spool = self.spool.clone();
         // The place goes with the thread: it is free again when the last spool file is gone.
@@ -104,7 +121,7 @@ impl Uploads {
             document::read(pieces, &spool).map(|document| Received { document, place })
         });
         let patience = AppState::of(request)?.server.body_timeout;
-        let fed = body::feed(payload.into_inner(), sender, limit, patience).await;
+        let fed = body::feed(payload.into_inner(), sender, limit, patience, Some(progress)).await;
         let read = reading.await.map_err(ApiError::internal)?;
         fed?;
         read

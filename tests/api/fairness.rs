@@ -1,0 +1,237 @@
+//! Attackers at one address, and a victim at another who is served all the same. Every attack is bounded in count.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::join_all;
+use futures::stream::FuturesUnordered;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use web::config::PasswordConfig;
+
+use crate::harness::{PASSWORD, TestApp, TestUser, config};
+use crate::locker::{UPLOAD, file, started};
+
+/// Longer than anything here takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn address(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, last)
+}
+
+/// A client that calls from 127.0.0.`last`.
+fn client(last: u8) -> reqwest::Client {
+    reqwest::Client::builder().local_address(std::net::IpAddr::from(address(last))).build().unwrap()
+}
+
+async fn post(client: &reqwest::Client, app: &TestApp, path: &str, token: &str, body: Value) -> u16 {
+    let request = client.post(format!("{}{path}", app.url)).bearer_auth(token).json(&body);
+    request.send().await.unwrap().status().as_u16()
+}
+
+/// A request from 127.0.0.`last` whose body of a megabyte never comes to its end.
+async fn stalled(app: &TestApp, last: u8, path: &str, token: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((address(last), 0).into()).unwrap();
+    let server = app.url.trim_start_matches("http://").parse().unwrap();
+    let mut connection = socket.connect(server).await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: 1000000\r\n\r\n{{\"email\":"
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection
+}
+
+/// How many of these connections have been answered with 503, once `expected` have been.
+async fn refused(connections: &mut [TcpStream], expected: usize) {
+    let refused = AtomicUsize::new(0);
+    let answers = connections.iter_mut().map(|connection| async {
+        let mut status = [0; 12];
+        connection.read_exact(&mut status).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 503");
+        refused.fetch_add(1, Ordering::Relaxed);
+    });
+    let mut answers: FuturesUnordered<_> = answers.collect();
+    let all = async { while refused.load(Ordering::Relaxed) < expected && answers.next().await.is_some() {} };
+    timeout(DEADLINE, all).await.unwrap();
+}
+
+async fn users(app: &TestApp, count: usize) -> Vec<TestUser> {
+    let mut users = Vec::new();
+    for n in 0..count {
+        users.push(app.user(&format!("attacker{n}")).await);
+    }
+    users
+}
+
+#[actix_web::test]
+async fn uploads_that_trickle_from_one_address_leave_places_for_others() {
+    let app = started().await;
+    let attackers = users(&app, 12).await;
+    let victim = app.user("victim").await;
+    let mut connections = Vec::new();
+    for attacker in attackers.iter().chain(&attackers) {
+        connections.push(stalled(&app, 1, UPLOAD, &attacker.token).await);
+    }
+    // A quarter of the 24 places is the address's share.
+    refused(&mut connections, 18).await;
+    let client = client(2);
+    for n in 0..20 {
+        let body = json!({"email": victim.email, "files": [file(&format!("{n}.txt"), b"x")]});
+        assert_eq!(post(&client, &app, UPLOAD, &victim.token, body).await, 200, "{n}");
+    }
+    drop(connections);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn when_uploads_trickle_from_everywhere_the_slowest_makes_room() {
+    let app = started().await;
+    let attackers = users(&app, 12).await;
+    let victim = app.user("victim").await;
+    let mut connections = Vec::new();
+    for (n, attacker) in attackers.iter().chain(&attackers).enumerate() {
+        let last = 11 + u8::try_from(n / 6).unwrap();
+        connections.push(stalled(&app, last, UPLOAD, &attacker.token).await);
+    }
+    let client = client(2);
+    let upload = |name: String| {
+        let body = json!({"email": victim.email, "files": [file(&name, b"x")]});
+        post(&client, &app, UPLOAD, &victim.token, body)
+    };
+    // An upload has five seconds to show how fast it is; the victim repeats what is refused as busy.
+    let served = async {
+        let mut attempts = 0;
+        while upload(format!("{attempts}.txt")).await != 200 {
+            attempts += 1;
+        }
+    };
+    timeout(DEADLINE, served).await.unwrap();
+    refused(&mut connections, 1).await;
+    drop(connections);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn documents_that_stall_leave_places_for_others() {
+    let app = TestApp::start().await;
+    let mut doctors = Vec::new();
+    for n in 0..6 {
+        doctors.push(app.doctor_without_slots(&format!("attacker{n}")).await);
+    }
+    let victim = app.doctor_without_slots("victim").await;
+    let path = "/doctorsService/completeProfile";
+    let mut connections = Vec::new();
+    for doctor in &doctors {
+        connections.push(stalled(&app, 1, path, &doctor.token).await);
+    }
+    let client = client(2);
+    for n in 0..10 {
+        let body = json!({"email": victim.email, "fees": n, "padding": "x".repeat(100_000)});
+        assert_eq!(post(&client, &app, path, &victim.token, body).await, 200, "{n}");
+    }
+    drop(connections);
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn lists_that_one_address_asks_for_without_a_pause_refuse_nobody_else() {
+    let app = started().await;
+    let (attacker, victim) = (app.user("attacker").await, app.user("victim").await);
+    let (doctor, ben) = (app.doctor("asha").await, app.doctor("ben").await);
+    for user in [&attacker, &victim] {
+        let files: Vec<Value> = (0..20).map(|n| file(&format!("{n}.txt"), b"x")).collect();
+        let body = json!({"email": user.email, "files": files});
+        assert_eq!(app.as_user(user).post(UPLOAD, body).await.0, 200);
+    }
+    let (from_here, from_there) = (client(1), client(2));
+    for (path, attacks, asks) in [
+        (
+            "/medilocker/fetch",
+            (&attacker.token, json!({"email": attacker.email})),
+            (&victim.token, json!({"email": victim.email})),
+        ),
+        (
+            "/doctorBookings/fetchBookings",
+            (&doctor.token, json!({"id": doctor.email, "type": "doctor", "days": 365})),
+            (&ben.token, json!({"id": ben.email, "type": "doctor", "days": 7})),
+        ),
+    ] {
+        let flood = join_all((0..42).map(|_| post(&from_here, &app, path, attacks.0, attacks.1.clone())));
+        let victims = async {
+            let mut statuses = Vec::new();
+            for _ in 0..42 {
+                statuses.push(post(&from_there, &app, path, asks.0, asks.1.clone()).await);
+            }
+            statuses
+        };
+        let (_, statuses) = futures::join!(flood, victims);
+        assert_eq!(statuses, [200; 42], "{path}");
+    }
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn passwords_are_checked_for_one_network_after_the_other() {
+    let mut config = config();
+    config.auth.passwords = PasswordConfig { workers: 1, ..PasswordConfig::default() };
+    let app = TestApp::start_with(config).await;
+    let (attackers, victim) = (users(&app, 5).await, app.user("victim").await);
+    let log_in = |client: reqwest::Client, email: String| {
+        let request = client.post(format!("{}/auth/loginUser", app.url));
+        let request = request.json(&json!({"email": email, "password": PASSWORD}));
+        async move { request.send().await.unwrap().status().as_u16() }
+    };
+    let from_here = client(1);
+    let crowd = attackers.iter().cycle().take(50).map(|user| log_in(from_here.clone(), user.email.clone()));
+    let mut crowd: FuturesUnordered<_> = crowd.collect();
+    // When the first has been served, the others wait in the queue.
+    assert_eq!(crowd.next().await, Some(200));
+    let served = AtomicUsize::new(1);
+    let everybody_else = async {
+        while let Some(status) = crowd.next().await {
+            assert_eq!(status, 200);
+            served.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let victims = async {
+        let status = log_in(client(2), victim.email.clone()).await;
+        (status, served.load(Ordering::Relaxed))
+    };
+    let ((), (status, before)) = futures::join!(everybody_else, victims);
+    assert_eq!(status, 200);
+    assert!(before < 25, "{before} of the crowd came first");
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn a_crowd_that_guesses_keeps_no_owner_out() {
+    let app = TestApp::start().await;
+    let owner = app.user("owner").await;
+    let log_in = async |client: &reqwest::Client, password: &str| {
+        let request = client.post(format!("{}/auth/loginUser", app.url));
+        let request = request.json(&json!({"email": owner.email, "password": password}));
+        request.send().await.unwrap().status().as_u16()
+    };
+    // The owner has logged in at home with a browser, which travels.
+    let jar = std::sync::Arc::new(reqwest::cookie::Jar::default());
+    let browser = |last| {
+        let client = reqwest::Client::builder().cookie_provider(jar.clone());
+        client.local_address(std::net::IpAddr::from(address(last))).build().unwrap()
+    };
+    assert_eq!(log_in(&browser(3), PASSWORD).await, 200);
+    for last in 11..=20 {
+        let guesser = client(last);
+        let guesses = join_all((0..10).map(|_| log_in(&guesser, "wrong password"))).await;
+        assert!(guesses.iter().all(|status| [401, 429].contains(status)));
+    }
+    assert_eq!(log_in(&client(21), PASSWORD).await, 429, "a stranger waits until the guessing ends");
+    assert_eq!(log_in(&client(3), PASSWORD).await, 200, "the owner gets in from home");
+    assert_eq!(log_in(&browser(22), PASSWORD).await, 200, "and from anywhere with its browser");
+    app.stop().await;
+}

@@ -24,6 +24,7 @@ fn errors() -> Vec<ApiError> {
         ApiError::Forbidden,
         ApiError::InvalidJson,
         ApiError::UnsupportedMediaType,
+        ApiError::UnsupportedContentEncoding,
         ApiError::BodyTooLarge(64 * 1024),
         ApiError::BodyTooSlow,
         ApiError::HeadTooLarge(16 * 1024),

@@ -65,6 +65,36 @@ async fn what_the_public_sees_of_a_doctor_is_this_and_nothing_else() {
 }
 
 #[actix_web::test]
+async fn a_page_that_a_client_has_already_is_not_sent_again() {
+    let app = TestApp::start().await;
+    put(&app, &[("email", s("asha@x.com"))]).await;
+    let ask = |body: Value, tag: Option<&str>| {
+        let request = app.request(Method::POST, FETCH).json(&body);
+        Reply::of(match tag {
+            Some(tag) => request.header("If-None-Match", tag),
+            None => request,
+        })
+    };
+    let first = ask(json!({}), None).await;
+    let tag = first.header("etag").to_owned();
+    assert!(first.status == 200 && tag.starts_with('"') && tag.len() > 10, "{tag}");
+    for known in [tag.clone(), format!("W/{tag}"), format!("\"other\", {tag}"), "*".to_owned()] {
+        let again = ask(json!({}), Some(&known)).await;
+        assert_eq!((again.status, again.header("etag"), again.body.as_str()), (304, tag.as_str(), Some("")));
+    }
+    for unknown in ["\"other\"", "nonsense", &tag[1..]] {
+        assert_eq!(ask(json!({}), Some(unknown)).await.body, first.body, "{unknown}");
+    }
+    let other = ask(json!({"search": "nobody"}), Some(&tag)).await;
+    assert!(other.status == 200 && other.header("etag") != tag);
+    // A doctor who joins changes the page at once.
+    app.doctor_without_slots("ben").await;
+    let changed = ask(json!({}), Some(&tag)).await;
+    assert_eq!((changed.status, changed.body["doctors"].as_array().unwrap().len()), (200, 2));
+    app.stop().await;
+}
+
+#[actix_web::test]
 async fn pages_neither_skip_nor_repeat() {
     let app = TestApp::start().await;
     for n in 0..7 {

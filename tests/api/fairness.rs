@@ -15,6 +15,7 @@ use web::config::PasswordConfig;
 
 use crate::harness::{PASSWORD, TestApp, TestUser, config};
 use crate::locker::{UPLOAD, file, started};
+use crate::profiles::{FETCH, put, s};
 
 /// Longer than anything here takes on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -233,5 +234,64 @@ async fn a_crowd_that_guesses_keeps_no_owner_out() {
     assert_eq!(log_in(&client(21), PASSWORD).await, 429, "a stranger waits until the guessing ends");
     assert_eq!(log_in(&client(3), PASSWORD).await, 200, "the owner gets in from home");
     assert_eq!(log_in(&browser(22), PASSWORD).await, 200, "and from anywhere with its browser");
+    app.stop().await;
+}
+
+/// A request whose answer its client does not read beyond the status.
+async fn unread(app: &TestApp, last: u8, path: &str, body: &Value) -> (TcpStream, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind((address(last), 0).into()).unwrap();
+    let server = app.url.trim_start_matches("http://").parse().unwrap();
+    let mut connection = socket.connect(server).await.unwrap();
+    let body = body.to_string();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    timeout(DEADLINE, connection.read_exact(&mut status)).await.unwrap().unwrap();
+    (connection, std::str::from_utf8(&status[9..]).unwrap().parse().unwrap())
+}
+
+#[actix_web::test]
+async fn answers_that_nobody_reads_are_bounded_for_each_network() {
+    let app = TestApp::start().await;
+    let text = |length: usize| s(&"क".repeat(length));
+    for n in 0..1_000 {
+        let email = s(&format!("dr{n}@x.com"));
+        let fields =
+            [("email", email), ("location", s("Pune")), ("description", text(2_000)), ("timings", text(200))];
+        put(&app, &fields).await;
+    }
+    // One page that everybody asks for is in memory once.
+    let mut connections = Vec::new();
+    for _ in 0..60 {
+        let (connection, status) = unread(&app, 1, FETCH, &json!({})).await;
+        assert_eq!(status, 200);
+        connections.push(connection);
+    }
+    // Each of these pages is another one, of more megabytes than the system buffers.
+    let another = |n: usize| json!({"search": "pune", "limit": 900 + n});
+    let mut statuses = Vec::new();
+    for n in 0..12 {
+        let (connection, status) = unread(&app, 1, FETCH, &another(n)).await;
+        connections.push(connection);
+        statuses.push(status);
+    }
+    assert_eq!((statuses[0], statuses[11]), (200, 503), "{statuses:?}");
+    let client = client(2);
+    for n in 20..23 {
+        let request = client.post(format!("{}{FETCH}", app.url)).json(&another(n));
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let page: Value = answer.json().await.unwrap();
+        assert_eq!(page["doctors"].as_array().unwrap().len(), 900 + n);
+    }
+    // What is read, or given up, leaves room.
+    drop(connections);
+    let served = async { while unread(&app, 1, FETCH, &another(30)).await.1 != 200 {} };
+    timeout(DEADLINE, served).await.unwrap();
     app.stop().await;
 }

@@ -14,6 +14,7 @@ use crate::body::BodyLimit;
 use crate::config::CorsConfig;
 use crate::error::ApiError;
 use crate::limits::Costly;
+use crate::outgoing;
 use crate::patience;
 use crate::peer::Peer;
 use crate::routes::{HEALTHZ, READYZ, WEBHOOK};
@@ -29,7 +30,10 @@ pub(crate) async fn admit<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     match check(request.request()) {
-        Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+        Ok(()) => {
+            let answer = next.call(request).await?;
+            Ok(outgoing::bound(answer.map_into_boxed_body()))
+        }
         Err(refusal) => Ok(request.error_response(refusal)),
     }
 }

@@ -29,6 +29,7 @@ mod json;
 mod limits;
 mod metrics;
 mod openapi;
+mod outgoing;
 mod patience;
 mod peer;
 mod places;

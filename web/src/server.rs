@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_cors::Cors;
 use actix_web::dev::Server;
 use actix_web::http::Method;
-use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, HttpServer};
@@ -210,9 +210,9 @@ fn policy(config: &CorsConfig) -> Cors {
     let cors =
         config.allowed_origins.iter().fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
     cors.allowed_methods([Method::GET, Method::POST])
-        .allowed_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE])
+        .allowed_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH])
         .allowed_header("Idempotency-Key")
-        .expose_headers(["X-Request-Id", "Retry-After"])
+        .expose_headers(["X-Request-Id", "Retry-After", "ETag"])
         .supports_credentials()
         .max_age(3600)
 }

@@ -30,10 +30,12 @@ use crate::handlers::LOCKER_LISTS;
 use crate::http_client;
 use crate::limits::Limits;
 use crate::metrics::Collector;
+use crate::outgoing::Unread;
 use crate::places::Places;
 use crate::server::Listeners;
 use crate::services::{
-    Accounts, Assistant, Audit, DOCTOR_LISTS, Payments, Profiles, Uploads, fill_with_examples, has_examples,
+    Accounts, Assistant, Audit, DOCTOR_LISTS, Pages, Payments, Profiles, Uploads, fill_with_examples,
+    has_examples,
 };
 use crate::state::AppState;
 use crate::supervisor;
@@ -181,6 +183,7 @@ impl Application {
                 Arc::clone(&clock),
                 Arc::clone(&chance),
             ),
+            doctor_pages: Pages::new(),
             clock,
             clinic: config.clinic,
             tokens: Tokens::new(&secret),
@@ -191,6 +194,7 @@ impl Application {
             doctor_lists: Places::new(DOCTOR_LISTS),
             locker_lists: Places::new(LOCKER_LISTS),
             uploads: Uploads::new(config.files.spool).context("no folder to spool uploads to")?,
+            unread: Unread::default(),
             standing: engine.standing(),
             taking_leave: AtomicBool::new(false),
             stopping: AtomicBool::new(false),

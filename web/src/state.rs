@@ -15,8 +15,9 @@ use crate::config::{CorsConfig, ServerConfig};
 use crate::error::ApiError;
 use crate::limits::Limits;
 use crate::metrics::Collector;
+use crate::outgoing::Unread;
 use crate::places::Places;
-use crate::services::{Accounts, Assistant, Audit, Payments, Profiles, Uploads};
+use crate::services::{Accounts, Assistant, Audit, Pages, Payments, Profiles, Uploads};
 
 /// The parts that handlers, extractors and middleware share.
 pub(crate) struct AppState {
@@ -33,6 +34,7 @@ pub(crate) struct AppState {
     pub(crate) collector: Collector,
     pub(crate) payments: Payments,
     pub(crate) profiles: Profiles,
+    pub(crate) doctor_pages: Pages,
     pub(crate) router: Router,
     pub(crate) user_bookings: UserBookings,
     pub(crate) locker: Locker,
@@ -41,6 +43,7 @@ pub(crate) struct AppState {
     /// Places for readers of lockers.
     pub(crate) locker_lists: Places<UserId>,
     pub(crate) uploads: Uploads,
+    pub(crate) unread: Unread,
     pub(crate) standing: watch::Receiver<Standing>,
     /// Each connection ends with its next answer.
     pub(crate) taking_leave: AtomicBool,

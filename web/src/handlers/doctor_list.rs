@@ -1,7 +1,7 @@
 //! What anybody may see of doctors, page by page.
 
-use actix_web::HttpResponse;
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 use crate::error::ApiError;
 use crate::json::JsonBodyOrNothing;
 use crate::openapi::fields;
-use crate::services::{Filter, Listed};
+use crate::peer::Network;
+use crate::services::{Filter, List, Listed, Page, PageKey};
 use crate::state::AppState;
 
 /// Doctors on one page.
@@ -120,16 +121,28 @@ impl<'a> Doctor<'a> {
 ///
 /// Without a body: all of them, a thousand a page.
 #[utoipa::path(post, path = "/doctorsService/fetchDoctors", tag = "doctorsService", security(()),
-    request_body = Option<FetchDoctors>, responses((status = 200, body = Doctors)))]
+    params(("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer to the same body")),
+    request_body = Option<FetchDoctors>, responses(
+        (status = 200, body = Doctors, headers(("ETag" = String, description = "Names this page as it is now"))),
+        (status = 304, description = "The page has not changed")))]
 pub(crate) async fn fetch_doctors(
     app: Data<AppState>,
+    request: HttpRequest,
+    network: Network,
     body: JsonBodyOrNothing,
 ) -> Result<HttpResponse, ApiError> {
-    let request: FetchDoctors = body.parse()?;
-    let (filter, limit) = (request.filter()?, request.limit()?);
-    let after = request.cursor.as_deref().map(read_cursor).transpose()?;
+    let asked: FetchDoctors = body.parse()?;
+    let (filter, limit) = (asked.filter()?, asked.limit()?);
+    let after = asked.cursor.as_deref().map(read_cursor).transpose()?;
     let list = app.profiles.all().await?;
-    let (page, more) = list.page(&filter, after.as_deref(), limit);
+    let key = PageKey { list: list.version(), filter, after, limit };
+    let page = app.doctor_pages.get(&key, || render(&app, &list, &key, network)).await?;
+    Ok(page.answer(&request))
+}
+
+/// Writes a page of the list.
+async fn render(app: &AppState, list: &List, key: &PageKey, network: Network) -> Result<Page, ApiError> {
+    let (page, more) = list.page(&key.filter, key.after.as_deref(), key.limit);
     let next_cursor = page.last().filter(|_| more).map(|last| write_cursor(&last.doctor.email));
     let mut doctors = Vec::with_capacity(page.len());
     for listed in page {
@@ -139,7 +152,9 @@ pub(crate) async fn fetch_doctors(
         };
         doctors.push(Doctor::of(listed, photo));
     }
-    Ok(HttpResponse::Ok().json(Doctors { doctors, next_cursor }))
+    let json = serde_json::to_vec(&Doctors { doctors, next_cursor }).map_err(ApiError::internal)?;
+    let reserved = app.unread.reserve(json.len(), network)?;
+    Ok(Page::new(json, reserved))
 }
 
 /// A cursor is the last address shown and a checksum. It guards against mistakes: the address is public, so nothing is

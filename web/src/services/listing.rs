@@ -37,10 +37,12 @@ pub(crate) struct List {
     read_at: DateTime<Utc>,
     /// The change of this node that was the last one when the reading began.
     begun_after: u64,
+    /// Differs from that of every other list of this process.
+    version: u64,
 }
 
 /// Which doctors are asked for; texts are folded.
-#[derive(Default)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Filter {
     specialization: Option<String>,
     search: Option<String>,
@@ -76,6 +78,8 @@ struct State {
     /// The last change that could not be looked at: only a reading that began after it shows it. An older list is
     /// still better than nothing.
     unseen: u64,
+    /// Counts the lists that there have been.
+    versions: u64,
 }
 
 impl Listing {
@@ -162,6 +166,8 @@ impl State {
         for (doctor, (_, listed)) in &self.changed {
             list.put(doctor, listed.clone());
         }
+        self.versions += 1;
+        list.version = self.versions;
         if list.begun_after >= self.unseen {
             self.list = Some(list.clone());
         }
@@ -178,6 +184,8 @@ impl State {
         }
         if let Some(list) = &mut self.list {
             list.put(doctor, listed.clone());
+            self.versions += 1;
+            list.version = self.versions;
         }
         self.changed.insert(doctor.to_owned(), (change, listed));
     }
@@ -186,7 +194,7 @@ impl State {
 impl List {
     fn new(doctors: Vec<PublicDoctor>, read_at: DateTime<Utc>, begun_after: u64) -> Self {
         let doctors = doctors.into_iter().map(|doctor| Arc::new(Listed::new(doctor))).collect();
-        Self { doctors: Arc::new(doctors), read_at, begun_after }
+        Self { doctors: Arc::new(doctors), read_at, begun_after, version: 0 }
     }
 
     fn put(&mut self, doctor: &str, listed: Option<Arc<Listed>>) {
@@ -197,6 +205,11 @@ impl List {
             (Ok(n), None) => drop(doctors.remove(n)),
             (Err(_), None) => {}
         }
+    }
+
+    /// Differs from that of every other list of this process.
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
     }
 
     /// At most `limit` doctors whom the filter lets through and whose address comes after `after`, and whether there

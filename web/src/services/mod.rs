@@ -11,6 +11,7 @@ mod documents;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod listing;
+mod pages;
 mod payments;
 mod profiles;
 mod shares;
@@ -25,7 +26,8 @@ pub(crate) use bookings::{DOCTOR_LISTS, Shown, bookings_of_doctor, bookings_of_u
 pub(crate) use demo::{fill_with_examples, has_examples};
 pub(crate) use doctors::{ask, available};
 pub(crate) use documents::NewDocument;
-pub(crate) use listing::{Filter, Listed};
+pub(crate) use listing::{Filter, List, Listed};
+pub(crate) use pages::{Page, PageKey, Pages};
 pub(crate) use payments::{Paise, Payer, PaymentError, PaymentId, Payments};
 pub(crate) use profiles::{Profiles, Subscribed};
 pub(crate) use uploads::{BODY_LIMIT as UPLOAD_BODY_LIMIT, Uploads};

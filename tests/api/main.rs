@@ -11,6 +11,7 @@ mod bookings;
 mod chat;
 mod chat_callers;
 mod chat_stream;
+mod chat_thoughts;
 mod doctor_list;
 mod door;
 mod fairness;

@@ -98,9 +98,21 @@ impl Call {
         self.chunk(&line(piece)).await;
     }
 
+    /// Sends one piece of the model's thoughts.
+    pub async fn think(&mut self, piece: &str) {
+        let line = json!({"model": "qwen3", "created_at": "2026-11-23T04:30:00.5Z",
+            "message": {"role": "assistant", "content": "", "thinking": piece}, "done": false});
+        self.chunk(format!("{line}\n").as_bytes()).await;
+    }
+
     /// Ends the answer, and gives what was asked.
-    pub async fn done(mut self) -> Value {
-        let last = json!({"model": "llama3", "created_at": "2026-11-23T04:30:01.5Z", "done_reason": "stop",
+    pub async fn done(self) -> Value {
+        self.end("stop").await
+    }
+
+    /// Ends the answer for this reason, and gives what was asked.
+    pub async fn end(mut self, reason: &str) -> Value {
+        let last = json!({"model": "llama3", "created_at": "2026-11-23T04:30:01.5Z", "done_reason": reason,
             "message": {"role": "assistant", "content": ""}, "done": true, "total_duration": 4_883_583_458_u64,
             "load_duration": 1_334_875, "prompt_eval_count": 26, "eval_count": 282});
         self.chunk(format!("{last}\n").as_bytes()).await;

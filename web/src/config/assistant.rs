@@ -20,9 +20,9 @@ pub struct AssistantConfig {
     pub api: Option<String>,
     /// Which model to ask for.
     pub model: String,
-    /// How long the model may take to begin its answer.
+    /// How long the model may take to begin its answer, or to begin to think about it.
     pub first_word_timeout: Duration,
-    /// How long it may fall silent in the middle.
+    /// How long it may fall silent after that. A model that thinks is not silent.
     pub silence_timeout: Duration,
     /// How long a whole answer may take.
     pub answer_timeout: Duration,

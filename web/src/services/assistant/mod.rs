@@ -2,6 +2,7 @@
 
 mod ollama;
 mod prompt;
+mod thoughts;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,6 +14,7 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::StreamReader;
 
 use super::AssistantError;
+use super::thoughts::{Spoken, Thoughts};
 use crate::config::AssistantConfig;
 use crate::http_client;
 
@@ -23,6 +24,9 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024;
 const ANSWER_TOKENS_MAX: u32 = 1_024;
 /// The longest line of the protocol, in bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
+/// The most that a model may think, in bytes. `ANSWER_TOKENS_MAX` counts thoughts too, and a token has four bytes on
+/// average, so a server that sends sixteen times as much ignores that limit.
+const THOUGHT_BYTES_MAX: usize = 64 * 1024;
 
 /// A server that runs the model.
 pub(super) struct Ollama {
@@ -51,6 +55,9 @@ pub(super) enum Role {
 struct Request<'a> {
     model: &'a str,
     stream: bool,
+    /// False: patients wait for the answer, and nobody reads the thoughts. Models that do not think accept it, servers older
+    /// than the field ignore it, and some models think nevertheless.
+    think: bool,
     messages: &'a [Message],
     options: Options,
 }
@@ -69,10 +76,11 @@ struct Line {
     error: Option<IgnoredAny>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Said {
     #[serde(default)]
     content: String,
+    thinking: Option<String>,
 }
 
 type Lines = FramedRead<StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>, LinesCodec>;
@@ -82,8 +90,12 @@ pub(super) struct Answer {
     /// `None` when the answer is whole. Dropping it closes the connection, by which the server knows to stop.
     lines: Option<Lines>,
     text: String,
+    thoughts: Thoughts,
+    /// Bytes of text so far, thoughts included.
+    received: usize,
     silence_timeout: Duration,
-    first_word_due: Instant,
+    /// When the first line must have come; `None` after it has.
+    first_line_due: Option<Instant>,
     whole_due: Instant,
 }
 
@@ -101,13 +113,12 @@ impl Ollama {
 
     /// Asks the model; returns when it is about to answer.
     pub(super) async fn ask(&self, messages: &[Message]) -> Result<Answer, AssistantError> {
-        let AssistantConfig { model, first_word_timeout, silence_timeout, answer_timeout, .. } = &self.config;
+        let AssistantConfig { model, first_word_timeout, answer_timeout, .. } = &self.config;
         let options = Options { num_predict: ANSWER_TOKENS_MAX };
-        let request = Request { model, stream: true, messages, options };
-        let now = Instant::now();
-        let (first_word_due, whole_due) = (now + *first_word_timeout, now + *answer_timeout);
+        let request = Request { model, stream: true, think: false, messages, options };
+        let asked = Instant::now();
         let response = self.client.post(&self.url).json(&request).send();
-        let response = match timeout_at(first_word_due.min(whole_due), response).await {
+        let response = match timeout_at(asked + *first_word_timeout.min(answer_timeout), response).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.is_connect() => {
                 tracing::error!("the model's server cannot be reached");
@@ -122,29 +133,37 @@ impl Ollama {
             tracing::error!(status, model, "the model's server refused a question");
             return Err(AssistantError::Failed);
         }
-        let bytes = StreamReader::new(response.bytes_stream().map_err(io::Error::other).boxed());
-        let lines = FramedRead::new(bytes, LinesCodec::new_with_max_length(LINE_BYTES_MAX));
-        Ok(Answer {
-            lines: Some(lines),
-            text: String::new(),
-            silence_timeout: *silence_timeout,
-            first_word_due,
-            whole_due,
-        })
+        let bytes = response.bytes_stream().map_err(io::Error::other).boxed();
+        Ok(Answer::begin(bytes, &self.config, asked))
     }
 }
 
 impl Answer {
-    /// What the model says next; `None` when it has said everything.
+    fn begin(bytes: BoxStream<'static, io::Result<Bytes>>, config: &AssistantConfig, asked: Instant) -> Self {
+        let codec = LinesCodec::new_with_max_length(LINE_BYTES_MAX);
+        Self {
+            lines: Some(FramedRead::new(StreamReader::new(bytes), codec)),
+            text: String::new(),
+            thoughts: Thoughts::default(),
+            received: 0,
+            silence_timeout: config.silence_timeout,
+            first_line_due: Some(asked + config.first_word_timeout),
+            whole_due: asked + config.answer_timeout,
+        }
+    }
+
+    /// What the model says next; `None` when it has said everything. Every line shows that the model is at work, also one
+    /// that adds nothing to the answer.
     pub(super) async fn next(&mut self) -> Result<Option<String>, AssistantError> {
-        let due = self.due();
         while let Some(lines) = &mut self.lines {
-            let line = match timeout_at(due, lines.next()).await {
+            let next_due = self.first_line_due.unwrap_or_else(|| Instant::now() + self.silence_timeout);
+            let line = match timeout_at(next_due.min(self.whole_due), lines.next()).await {
                 Ok(Some(Ok(line))) => line,
                 Ok(Some(Err(_))) => return Err(failed("its answer broke off, or is no text")),
                 Ok(None) => return Err(failed("its answer ended in the middle")),
                 Err(_) => return Err(AssistantError::TooSlow),
             };
+            self.first_line_due = None;
             let piece = self.hear(&line)?;
             if !piece.is_empty() {
                 return Ok(Some(piece));
@@ -157,13 +176,6 @@ impl Answer {
     pub(super) fn into_text(mut self) -> String {
         self.text.truncate(self.text.trim_end().len());
         self.text
-    }
-
-    /// When the next word must have come.
-    fn due(&self) -> Instant {
-        let next =
-            if self.text.is_empty() { self.first_word_due } else { Instant::now() + self.silence_timeout };
-        next.min(self.whole_due)
     }
 
     /// Takes in a line and gives what it adds to the answer. Nothing follows a line that says so, or an answer that is as
@@ -181,12 +193,22 @@ impl Answer {
         if message.is_none() && !done {
             return Err(failed("a line of its answer says nothing"));
         }
-        let said = message.map(|said| said.content).unwrap_or_default();
-        let words = if self.text.is_empty() { said.trim_start() } else { &said };
+        let Said { content, thinking } = message.unwrap_or_default();
+        self.received += content.len() + thinking.map_or(0, |thinking| thinking.len());
+        let Spoken { mut words, all_before_was_thought } = self.thoughts.remove(&content);
+        if all_before_was_thought {
+            self.text.clear();
+        }
+        if done {
+            words += &self.thoughts.finish();
+        }
+        let words = if self.text.is_empty() { words.trim_start() } else { &words };
         let piece = &words[..words.floor_char_boundary(ANSWER_BYTES_MAX - self.text.len())];
         self.text.push_str(piece);
         if done || piece.len() < words.len() {
             self.lines = None;
+        } else if self.received - self.text.len() > THOUGHT_BYTES_MAX {
+            return Err(failed("it thinks without end"));
         }
         Ok(piece.to_owned())
     }
@@ -196,4 +218,52 @@ impl Answer {
 fn failed(problem: &'static str) -> AssistantError {
     tracing::error!(problem, "the model failed");
     AssistantError::Failed
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const THOUGHT: &str = r#"{"message":{"content":"","thinking":"Hm."},"done":false}"#;
+    const WORD: &str = r#"{"message":{"content":"Walk."},"done":false}"#;
+    const END: &str = r#"{"message":{"content":""},"done":true,"done_reason":"stop"}"#;
+
+    /// The whole answer of a server that sends each line so many milliseconds after the one before, and how many seconds
+    /// it took.
+    async fn answer(lines: Vec<(u64, &'static str)>) -> (Result<String, AssistantError>, u64) {
+        let bytes = stream::iter(lines).then(async |(pause, line)| {
+            sleep(Duration::from_millis(pause)).await;
+            Ok(Bytes::from(format!("{line}\n")))
+        });
+        let asked = Instant::now();
+        let bytes = bytes.chain(stream::pending()).boxed();
+        let mut answer = Answer::begin(bytes, &AssistantConfig::default(), asked);
+        let whole = async {
+            while answer.next().await?.is_some() {}
+            Ok(answer.into_text())
+        };
+        (whole.await, asked.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn model_that_thinks_for_seventy_seconds_is_heard() {
+        let lines = [vec![(500, THOUGHT); 140], vec![(500, WORD), (0, END)]].concat();
+        assert_eq!(answer(lines).await, (Ok("Walk.".to_owned()), 70));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn model_is_too_slow_if_it_does_not_begin_go_on_or_end_in_time() {
+        for (seconds, lines) in [
+            (60, vec![(61_000, WORD)]),
+            (79, vec![(59_000, THOUGHT), (21_000, WORD)]),
+            (25, vec![(5_000, WORD), (21_000, END)]),
+            (120, vec![(1_000, THOUGHT); 130]),
+            (120, vec![(1_000, WORD); 130]),
+        ] {
+            assert_eq!(answer(lines).await, (Err(AssistantError::TooSlow), seconds));
+        }
+    }
 }

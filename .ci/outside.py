@@ -2,9 +2,12 @@
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import cycle
 from urllib.parse import parse_qs, urlsplit
 
 links = {}
+# Every other answer is cut short.
+reasons = cycle(["stop", "length"])
 
 
 class Outside(BaseHTTPRequestHandler):
@@ -14,7 +17,9 @@ class Outside(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/api/chat":
             pieces = [{"message": {"role": "assistant", "content": word}, "done": False} for word in ("Walk ", "daily.")]
-            self.answer(200, *pieces, {"message": {"role": "assistant", "content": ""}, "done": True})
+            thought = {"message": {"role": "assistant", "content": "", "thinking": "Hm."}, "done": False}
+            last = {"message": {"role": "assistant", "content": ""}, "done": True, "done_reason": next(reasons)}
+            self.answer(200, thought, *pieces, last)
         else:
             name = f"plink_{len(links):014}"
             links[name] = asked | {

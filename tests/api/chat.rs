@@ -286,7 +286,9 @@ async fn an_endless_answer_ends_where_answers_must() {
     let ((status, body), ()) = join(ask(&app, &ada, "?"), babbling).await;
     let text = body["text"].as_str().unwrap();
     assert_eq!(status, 200);
+    let text = text.strip_suffix("\n\n(The answer was cut short.)").unwrap();
     assert!((16 * 1024 - 3..=16 * 1024).contains(&text.len()), "{}", text.len());
+    assert_eq!(body["truncated"], json!(true));
     assert_eq!(history(&app, &ada).await[0].2, text);
     app.stop().await;
 }
@@ -335,8 +337,12 @@ async fn an_old_row_of_the_user_reminds_the_model_too() {
     let (app, mut ollama) = start().await;
     let ada = app.user("ada").await;
     let user = UserId::parse(&ada.email).unwrap();
-    let exchange =
-        persistence::Exchange { timestamp: 1, question: "q".to_owned(), answer: "a".repeat(2_000) };
+    let exchange = persistence::Exchange {
+        timestamp: 1,
+        question: "q".to_owned(),
+        answer: "a".repeat(2_000),
+        truncated: false,
+    };
     app.dynamo().chats().store(&user, &exchange).await.unwrap();
     let (_, asked) = join(ask(&app, &ada, "?"), ollama.answer(&["ok"])).await;
     let told = messages(&asked);

@@ -11,7 +11,7 @@ use web::config::{AssistantConfig, Config};
 use crate::harness::{Reply, TestApp, TestUser, config};
 use crate::ollama::Ollama;
 
-async fn start() -> (TestApp, Ollama, TestUser) {
+pub async fn start() -> (TestApp, Ollama, TestUser) {
     let ollama = Ollama::start().await;
     let never = Duration::from_secs(3600);
     let assistant = AssistantConfig {
@@ -34,7 +34,7 @@ fn ask(app: &TestApp, user: &TestUser) -> RequestBuilder {
     app.request(Method::POST, "/chat").json(&body).bearer_auth(&user.token)
 }
 
-fn ask_for_events(app: &TestApp, user: &TestUser) -> RequestBuilder {
+pub fn ask_for_events(app: &TestApp, user: &TestUser) -> RequestBuilder {
     ask(app, user).header("Accept", "text/html;q=0.1, text/event-stream")
 }
 
@@ -44,7 +44,7 @@ async fn history(app: &TestApp, user: &TestUser) -> Vec<Value> {
 }
 
 /// The events of a whole stream: name and data.
-fn events(text: &str) -> Vec<(String, Value)> {
+pub fn events(text: &str) -> Vec<(String, Value)> {
     let frames = text.strip_suffix("\n\n").unwrap().split("\n\n");
     let read = |frame: &str| {
         let (name, data) = match frame.split_once('\n') {

@@ -12,6 +12,7 @@ mod chat;
 mod chat_callers;
 mod chat_stream;
 mod chat_thoughts;
+mod chat_truncated;
 mod doctor_list;
 mod door;
 mod fairness;

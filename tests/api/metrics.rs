@@ -106,6 +106,15 @@ async fn an_answer_of_the_assistant_is_counted_and_its_first_word_timed() {
     let after = Samples::of(&app).await;
     assert!(after.grown(&before, "kokoro_chat_answers_total", &[("ended", "whole")]) >= 1.0);
     assert!(after.grown(&before, "kokoro_chat_first_word_seconds_count", &[]) >= 1.0);
+    let thinking = async {
+        let mut call = ollama.call().await;
+        call.begin().await;
+        call.end("length").await
+    };
+    let (answer, _) = join(user.post("/chat", json!({"message": "?"})), thinking).await;
+    assert_eq!(answer.0, 200, "{}", answer.1);
+    let last = Samples::of(&app).await;
+    assert!(last.grown(&after, "kokoro_chat_answers_total", &[("ended", "truncated")]) >= 1.0);
     app.stop().await;
 }
 

@@ -131,6 +131,22 @@ async fn every_operation_shows_by_example_what_it_takes_and_gives() {
 }
 
 #[actix_web::test]
+async fn answers_may_say_that_they_were_cut_short() {
+    let app = TestApp::start().await;
+    let document = Document::of(&app).await;
+    let schema = |pointer| document.0.pointer(pointer).unwrap_or_else(|| panic!("{pointer} leads nowhere"));
+    let answer = schema("/paths/~1chat/post/responses/200/content/application~1json/schema");
+    let history =
+        schema("/paths/~1chat~1history~1{user_id}/get/responses/200/content/application~1json/schema");
+    let exchange = &document.meant(history)["properties"]["messages"]["items"];
+    for body in [answer, exchange] {
+        let (known, demanded) = document.fields(body);
+        assert!(known.contains("truncated") && !demanded.contains("truncated"), "{known:?}, {demanded:?}");
+    }
+    app.stop().await;
+}
+
+#[actix_web::test]
 async fn every_refusal_is_a_problem_with_an_example_for_each_of_its_codes() {
     let app = TestApp::start().await;
     let document = Document::of(&app).await;

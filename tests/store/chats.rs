@@ -9,7 +9,7 @@ use crate::harness::{each_dynamo, each_lossy, put, s, user};
 const NOON: i64 = 1_795_000_000;
 
 fn exchange(timestamp: i64, question: &str) -> Exchange {
-    Exchange { timestamp, question: question.to_owned(), answer: format!("{question}!") }
+    Exchange { timestamp, question: question.to_owned(), answer: format!("{question}!"), truncated: false }
 }
 
 fn n(number: impl ToString) -> AttributeValue {
@@ -86,6 +86,32 @@ async fn rows_are_what_the_old_platform_writes_and_its_own_are_read() {
         put(dynamo, table, old("1002", ("user_message", AttributeValue::Null(true)))).await;
         put(dynamo, table, [("email", s("ada@x.com")), ("timestamp", n(1003)), bot()]).await;
         assert_eq!(questions(dynamo, 100).await, ["a", "b", "Is \"this\" bad?"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answer_that_was_cut_short_is_marked_in_its_row_and_read_so() {
+    each_dynamo(async |dynamo| {
+        let (table, chats, ada) = (&dynamo.tables().chat_history, dynamo.chats(), user("ada@x.com"));
+        let cut = Exchange { truncated: true, answer: String::new(), ..exchange(NOON, "a") };
+        for stored in [&cut, &exchange(NOON + 1, "b")] {
+            chats.store(&ada, stored).await.unwrap();
+        }
+        let odd = [
+            ("email", s("ada@x.com")),
+            ("timestamp", n(NOON + 2)),
+            ("user_message", s("c")),
+            ("bot_message", s("c")),
+            ("truncated", s("true")),
+        ];
+        put(dynamo, table, odd).await;
+        let read = chats.last(&ada, 100).await.unwrap();
+        let marks: Vec<bool> = read.iter().map(|exchange| exchange.truncated).collect();
+        assert_eq!((marks, read[0].answer.as_str()), (vec![true, false, false], ""));
+        let request = dynamo.client().get_item().table_name(table).key("email", s("ada@x.com"));
+        let row = request.key("timestamp", n(NOON)).send().await.unwrap().item.unwrap();
+        assert_eq!(row["truncated"], AttributeValue::Bool(true));
     })
     .await;
 }

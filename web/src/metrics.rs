@@ -131,7 +131,7 @@ fn describe() {
     );
     describe_counter!(
         CHAT_ANSWERS,
-        "Questions put to the assistant, by how its answer ended: whole, failed, too_slow, unreachable, or abandoned \
+        "Questions put to the assistant, by how its answer ended: whole, truncated, failed, too_slow, unreachable, or abandoned \
          by its client"
     );
     describe_histogram!(
@@ -280,9 +280,9 @@ impl ChatAnswer {
         }
     }
 
-    /// It has said everything.
-    pub(crate) const fn ended(&mut self) {
-        self.ended = "whole";
+    /// It has said everything, or its answer was cut short.
+    pub(crate) const fn ended(&mut self, truncated: bool) {
+        self.ended = if truncated { "truncated" } else { "whole" };
     }
 
     /// It says no more.

@@ -15,6 +15,8 @@ use super::{Dynamo, keys};
 
 const USER_MESSAGE: &str = "user_message";
 const BOT_MESSAGE: &str = "bot_message";
+/// True if the answer was cut short; absent otherwise.
+const TRUNCATED: &str = "truncated";
 /// Names the attempt that wrote the row, so that a repeat of a put knows its own earlier success.
 const EXCHANGE_ID: &str = "exchange_id";
 
@@ -37,6 +39,8 @@ pub struct Exchange {
     pub question: String,
     /// What the assistant answered.
     pub answer: String,
+    /// The answer was cut short, maybe before its first word.
+    pub truncated: bool,
 }
 
 impl fmt::Debug for Exchange {
@@ -88,12 +92,15 @@ impl Chats {
     /// second taken looks whether it was its own earlier attempt that took it.
     pub async fn store(&self, user: &UserId, exchange: &Exchange) -> Result<i64, LoadError> {
         let exchange_id = format!("{:032x}", SystemChance.bits());
-        let row = Item::from([
+        let mut row = Item::from([
             (keys::EMAIL.to_owned(), text(user.as_str())),
             (USER_MESSAGE.to_owned(), message("user", &exchange.question)),
             (BOT_MESSAGE.to_owned(), message("bot", &exchange.answer)),
             (EXCHANGE_ID.to_owned(), text(&exchange_id)),
         ]);
+        if exchange.truncated {
+            row.insert(TRUNCATED.to_owned(), AttributeValue::Bool(true));
+        }
         for timestamp in (exchange.timestamp..).take(SECONDS_TRIED_MAX) {
             let request = self
                 .dynamo
@@ -131,10 +138,11 @@ pub(super) fn message(role: &str, words: &str) -> AttributeValue {
 fn read_row(table: &str, item: &Item) -> Option<Exchange> {
     let timestamp = number_of::<f64>(item, keys::TIMESTAMP);
     let words = [USER_MESSAGE, BOT_MESSAGE].map(|name| item.get(name).and_then(words_of));
+    let truncated = item.get(TRUNCATED) == Some(&AttributeValue::Bool(true));
     match (timestamp, words) {
         #[expect(clippy::cast_possible_truncation, reason = "seconds since 1970 are far from the limit")]
         (Some(timestamp), [Some(question), Some(answer)]) => {
-            Some(Exchange { timestamp: timestamp.floor() as i64, question, answer })
+            Some(Exchange { timestamp: timestamp.floor() as i64, question, answer, truncated })
         }
         _ => {
             report(table, "an exchange lacks its time, question or answer");

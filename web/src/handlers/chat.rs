@@ -1,6 +1,7 @@
 //! Talking with the assistant: for patients, who have a history, and for visitors, who have none.
 
 use std::convert::Infallible;
+use std::ops::Not;
 
 use actix_web::http::header::{ACCEPT, CACHE_CONTROL};
 use actix_web::web::{Bytes, Data, Json, Path};
@@ -18,14 +19,14 @@ use crate::json::JsonBody;
 use crate::limits::Costly;
 use crate::openapi::fields;
 use crate::peer::Peer;
-use crate::services::{ANSWER_BYTES_MAX, Actor, Asker, Deed, Question, Reply, VISITORS_ADDRESS};
+use crate::services::{ANSWER_BYTES_MAX, Actor, Asker, Deed, Question, Reply, VISITORS_ADDRESS, WholeAnswer};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 
 /// The content type of an answer that comes piece by piece.
 const EVENT_STREAM: &str = "text/event-stream";
-/// Events of one answer: a piece has at least one byte, and the last is the end.
-const EVENTS_MAX: usize = ANSWER_BYTES_MAX + 1;
+/// Events of one answer: a piece has at least one byte, and the last two tell that it was cut short, and the end.
+const EVENTS_MAX: usize = ANSWER_BYTES_MAX + 2;
 
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({
@@ -45,7 +46,11 @@ struct ChatRequest {
 #[derive(Serialize, ToSchema)]
 #[schema(examples(json!({"text": "Yes. Half an hour of brisk walking on most days does the heart good."})))]
 struct Said {
+    /// If the answer was cut short, a sentence at the end says so in the language of the answer.
     text: String,
+    /// True if the answer was cut short; absent otherwise.
+    #[serde(skip_serializing_if = "Not::not")]
+    truncated: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -62,12 +67,18 @@ struct Exchange {
     /// Seconds since 1970.
     timestamp: i64,
     user_message: String,
+    /// The model's own words: empty if the answer was cut short before the first of them.
     bot_message: String,
+    /// True if the answer was cut short; absent otherwise.
+    #[serde(skip_serializing_if = "Not::not")]
+    truncated: bool,
 }
 
 /// Answers a question: whole, or piece by piece for a client that accepts `text/event-stream`. The stream consists of a
 /// message for each piece, then the event `done` with the whole answer, or `error` with a problem. Without a token, or for
 /// `dummy_user@gmail.com`, nothing is remembered.
+///
+/// An answer may be cut short, even before its first word. It ends with a sentence that says so, and `truncated` is true.
 #[utoipa::path(post, path = "/chat", tag = "chat", security((), ("bearer" = []), ("cookie" = [])),
     request_body = ChatRequest, responses(
     (status = 200, content((Said = "application/json"), (String = "text/event-stream"))),
@@ -92,7 +103,7 @@ pub(crate) async fn chat(
     if wants_events(&request) {
         return piece_by_piece(request_id, reply).await;
     }
-    Ok(HttpResponse::Ok().json(Said { text: reply.whole().await? }))
+    Ok(HttpResponse::Ok().json(Said::from(reply.whole().await?)))
 }
 
 /// Shows a user what it has talked about with the assistant.
@@ -114,8 +125,20 @@ pub(crate) async fn history(
 }
 
 impl From<persistence::Exchange> for Exchange {
-    fn from(persistence::Exchange { timestamp, question, answer }: persistence::Exchange) -> Self {
-        Self { timestamp, user_message: question, bot_message: answer }
+    fn from(persistence::Exchange { timestamp, question, answer, truncated }: persistence::Exchange) -> Self {
+        Self { timestamp, user_message: question, bot_message: answer, truncated }
+    }
+}
+
+impl From<WholeAnswer> for Said {
+    fn from(WholeAnswer { text, truncated }: WholeAnswer) -> Self {
+        Self { text, truncated }
+    }
+}
+
+impl Said {
+    const fn piece(text: String) -> Self {
+        Self { text, truncated: false }
     }
 }
 
@@ -184,12 +207,12 @@ fn events(
     first: String,
     reply: Reply,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let first = event(None, &Said { text: first });
+    let first = event(None, &Said::piece(first));
     let rest = unfold(Some((reply, request_id)), |under_way| async move {
         let (mut reply, request_id) = under_way?;
         match reply.next().await {
-            Ok(Some(text)) => Some((event(None, &Said { text }), Some((reply, request_id)))),
-            Ok(None) => Some((event(Some("done"), &Said { text: reply.keep().await }), None)),
+            Ok(Some(text)) => Some((event(None, &Said::piece(text)), Some((reply, request_id)))),
+            Ok(None) => Some((event(Some("done"), &Said::from(reply.keep().await)), None)),
             Err(error) => {
                 tracing::warn!(%error, "an answer broke off in the middle");
                 let problem = ApiError::from(error).body(Some(&request_id.into_text()));

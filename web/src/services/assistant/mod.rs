@@ -1,5 +1,6 @@
 //! The assistant: a question in, an answer out piece by piece, and a place for both in the user's history.
 
+mod language;
 mod ollama;
 mod prompt;
 mod thoughts;
@@ -15,10 +16,9 @@ use crate::config::AssistantConfig;
 use crate::error::ApiError;
 use crate::metrics::ChatAnswer;
 use crate::services::shares::{Share, Shares};
+use language::Language;
 pub(crate) use ollama::ANSWER_BYTES_MAX;
 use ollama::{Answer, Ollama};
-
-use prompt::Language;
 
 /// The longest question, in characters.
 pub(crate) const QUESTION_CHARS_MAX: usize = 4_000;
@@ -90,6 +90,16 @@ pub(crate) struct Reply {
     clock: Arc<dyn Clock>,
     turn: Turn,
     watched: ChatAnswer,
+    /// The user has been told that the answer was cut short.
+    cut_is_told: bool,
+}
+
+/// A whole answer as the user reads it.
+pub(crate) struct WholeAnswer {
+    /// What the model said. If it was cut short, a sentence after it says so.
+    pub(crate) text: String,
+    /// The answer was cut short.
+    pub(crate) truncated: bool,
 }
 
 /// What a question holds for as long as it is being answered.
@@ -152,7 +162,7 @@ impl Assistant {
         let answer = ollama.ask(&prompt::messages(&history, &question)).await;
         let answer = answer.inspect_err(|error| watched.broke_off(*error))?;
         let (chats, clock) = (self.chats.clone(), Arc::clone(&self.clock));
-        Ok(Reply { answer, asker, question, chats, clock, turn, watched })
+        Ok(Reply { answer, asker, question, chats, clock, turn, watched, cut_is_told: false })
     }
 
     /// A user's last exchanges, the oldest of them first.
@@ -175,37 +185,53 @@ impl Assistant {
 }
 
 impl Reply {
-    /// What the model says next; `None` when it has said everything.
+    /// The next piece of the answer; `None` after the last. The last one says so if the answer was cut short.
     pub(crate) async fn next(&mut self) -> Result<Option<String>, AssistantError> {
         let piece = self.answer.next().await;
         match &piece {
             Ok(Some(_)) => self.watched.heard(),
-            Ok(None) => self.watched.ended(),
+            Ok(None) => {
+                self.watched.ended(self.answer.is_truncated());
+                let is_told = std::mem::replace(&mut self.cut_is_told, true);
+                return Ok(self.told_of_cut().filter(|_| !is_told));
+            }
             Err(error) => self.watched.broke_off(*error),
         }
         piece
     }
 
+    /// The words that tell the user that the answer was cut short.
+    fn told_of_cut(&self) -> Option<String> {
+        let language = self.question.language;
+        match (self.answer.is_truncated(), self.answer.is_empty()) {
+            (false, _) => None,
+            (true, false) => Some(format!("\n\n{}", language.cut_short())),
+            (true, true) => Some(language.cut_short_before_a_word().to_owned()),
+        }
+    }
+
     /// Waits for the whole answer and keeps it.
-    pub(crate) async fn whole(mut self) -> Result<String, AssistantError> {
+    pub(crate) async fn whole(mut self) -> Result<WholeAnswer, AssistantError> {
         while self.next().await?.is_some() {}
         Ok(self.keep().await)
     }
 
     /// Adds the exchange to the user's history and gives the whole answer. A person who has waited for it is told it also
-    /// when it cannot be stored.
-    pub(crate) async fn keep(self) -> String {
+    /// when it cannot be stored. The model's own words are stored: it is reminded of nothing that it did not say.
+    pub(crate) async fn keep(self) -> WholeAnswer {
+        let (truncated, told) = (self.answer.is_truncated(), self.told_of_cut());
         let Self { answer, asker, question, chats, clock, turn, .. } = self;
         // The model is free for the next question.
         drop(turn);
-        let text = answer.into_text();
+        let answer = answer.into_text();
+        let text = format!("{answer}{}", told.unwrap_or_default());
         if let Asker::User(user) = asker {
             let timestamp = clock.now().timestamp();
-            let exchange = Exchange { timestamp, question: question.text, answer: text.clone() };
+            let exchange = Exchange { timestamp, question: question.text, answer, truncated };
             if let Err(error) = chats.store(&user, &exchange).await {
                 tracing::error!(%error, "an exchange with the assistant was not stored");
             }
         }
-        text
+        WholeAnswer { text, truncated }
     }
 }

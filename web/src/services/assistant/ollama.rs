@@ -18,7 +18,7 @@ use super::thoughts::{Spoken, Thoughts};
 use crate::config::AssistantConfig;
 use crate::http_client;
 
-/// The longest answer, in bytes; what the model says beyond it is not heard.
+/// The longest answer, in bytes; a longer one is cut short.
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// The longest answer, in tokens, by which the model itself stops.
 const ANSWER_TOKENS_MAX: u32 = 1_024;
@@ -73,6 +73,8 @@ struct Line {
     message: Option<Said>,
     #[serde(default)]
     done: bool,
+    /// Why this is the last line.
+    done_reason: Option<String>,
     error: Option<IgnoredAny>,
 }
 
@@ -90,6 +92,7 @@ pub(super) struct Answer {
     /// `None` when the answer is whole. Dropping it closes the connection, by which the server knows to stop.
     lines: Option<Lines>,
     text: String,
+    is_truncated: bool,
     thoughts: Thoughts,
     /// Bytes of text so far, thoughts included.
     received: usize,
@@ -144,6 +147,7 @@ impl Answer {
         Self {
             lines: Some(FramedRead::new(StreamReader::new(bytes), codec)),
             text: String::new(),
+            is_truncated: false,
             thoughts: Thoughts::default(),
             received: 0,
             silence_timeout: config.silence_timeout,
@@ -169,7 +173,20 @@ impl Answer {
                 return Ok(Some(piece));
             }
         }
-        if self.text.is_empty() { Err(failed("it said nothing")) } else { Ok(None) }
+        if self.text.is_empty() && !self.is_truncated {
+            return Err(failed("it said nothing"));
+        }
+        Ok(None)
+    }
+
+    /// The answer was cut short: the model reached its limit of tokens, or the answer ours of bytes.
+    pub(super) const fn is_truncated(&self) -> bool {
+        self.is_truncated
+    }
+
+    /// True before the first word, and to the end if all that the model had to say were thoughts.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.text.is_empty()
     }
 
     /// The whole answer.
@@ -184,7 +201,7 @@ impl Answer {
         if line.trim().is_empty() {
             return Ok(String::new());
         }
-        let Ok(Line { message, done, error }) = serde_json::from_str(line) else {
+        let Ok(Line { message, done, done_reason, error }) = serde_json::from_str(line) else {
             return Err(failed("a line of its answer makes no sense"));
         };
         if error.is_some() {
@@ -205,7 +222,8 @@ impl Answer {
         let words = if self.text.is_empty() { words.trim_start() } else { &words };
         let piece = &words[..words.floor_char_boundary(ANSWER_BYTES_MAX - self.text.len())];
         self.text.push_str(piece);
-        if done || piece.len() < words.len() {
+        self.is_truncated = piece.len() < words.len() || (done && done_reason.as_deref() == Some("length"));
+        if done || self.is_truncated {
             self.lines = None;
         } else if self.received - self.text.len() > THOUGHT_BYTES_MAX {
             return Err(failed("it thinks without end"));

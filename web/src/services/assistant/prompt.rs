@@ -36,48 +36,15 @@ rules: brief and kind, no diagnosis, no doses, emergency services first when the
 /// Characters of an earlier question or answer that the model is reminded of.
 const REMEMBERED_CHARS_MAX: usize = 1_000;
 
-/// The languages in which the assistant answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Language {
-    English,
-    Hindi,
-    Spanish,
-    Telugu,
-    Tamil,
-}
-
-impl Language {
-    /// The language of an ISO 639-1 code, if the assistant knows it.
-    pub(crate) fn parse(code: &str) -> Option<Self> {
-        match code {
-            "en" => Some(Self::English),
-            "hi" => Some(Self::Hindi),
-            "es" => Some(Self::Spanish),
-            "te" => Some(Self::Telugu),
-            "ta" => Some(Self::Tamil),
-            _ => None,
-        }
-    }
-
-    /// Told in English and in the language itself: models follow the latter better.
-    const fn instruction(self) -> &'static str {
-        match self {
-            Self::English => "Answer in English.",
-            Self::Hindi => "Answer in Hindi, in Devanagari script. कृपया हिंदी में उत्तर दें।",
-            Self::Spanish => "Answer in Spanish. Por favor, responde en español.",
-            Self::Telugu => "Answer in Telugu, in Telugu script. దయచేసి తెలుగులో సమాధానం ఇవ్వండి.",
-            Self::Tamil => "Answer in Tamil, in Tamil script. தயவுசெய்து தமிழில் பதிலளிக்கவும்.",
-        }
-    }
-}
-
 /// Everything that the model is told, in order.
 pub(super) fn messages(history: &[Exchange], question: &Question) -> Vec<Message> {
     let system = |text| Message {
         role: Role::System,
         content: format!("{text}\n\n{}", question.language.instruction()),
     };
-    let earlier = history.iter().flat_map(|exchange| {
+    // An empty message of its own would teach the model to say nothing.
+    let answered = history.iter().filter(|exchange| !exchange.answer.is_empty());
+    let earlier = answered.flat_map(|exchange| {
         let (question, answer) = (shortened(&exchange.question), shortened(&exchange.answer));
         [patient(&question), Message { role: Role::Assistant, content: harmless(&answer) }]
     });

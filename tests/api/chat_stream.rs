@@ -43,9 +43,10 @@ async fn history(app: &TestApp, user: &TestUser) -> Vec<Value> {
     Reply::of(request).await.body["messages"].as_array().unwrap().clone()
 }
 
-/// The events of a whole stream: name and data.
+/// The events of a whole stream, without its comments: name and data.
 pub fn events(text: &str) -> Vec<(String, Value)> {
     let frames = text.strip_suffix("\n\n").unwrap().split("\n\n");
+    let frames = frames.filter(|frame| !frame.starts_with(':'));
     let read = |frame: &str| {
         let (name, data) = match frame.split_once('\n') {
             Some((name, data)) => (name.strip_prefix("event: ").unwrap(), data),
@@ -56,7 +57,7 @@ pub fn events(text: &str) -> Vec<(String, Value)> {
     frames.map(read).collect()
 }
 
-async fn next_text(response: &mut Response) -> String {
+pub async fn next_text(response: &mut Response) -> String {
     String::from_utf8(response.chunk().await.unwrap().unwrap().to_vec()).unwrap()
 }
 

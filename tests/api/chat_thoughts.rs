@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use web::config::AssistantConfig;
 
 use crate::chat::{VISITOR, ask, history, question, start, with};
+use crate::chat_stream::{ask_for_events, events, next_text, start as start_for_events};
 use crate::harness::{TestApp, told};
 use crate::ollama::{Ollama, messages};
 
@@ -117,4 +118,33 @@ async fn model_that_thinks_past_the_first_word_timeout_is_heard() {
     let (reply, ()) = join(ask(&app, &ada, "?"), answering).await;
     assert_eq!(reply, (200, json!({"text": "Walk."})));
     app.stop().await;
+}
+
+#[actix_web::test]
+async fn stream_is_kept_open_by_comments_while_the_model_thinks() {
+    let (app, mut ollama, ada) = start_for_events().await;
+    let beginning = async {
+        let mut call = ollama.call().await;
+        call.begin().await;
+        call.think("She is").await;
+        call
+    };
+    let (response, mut call) = join(ask_for_events(&app, &ada).send(), beginning).await;
+    let mut response = response.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), next_text(&mut response).await),
+        (200, ": thinking\n\n".to_owned())
+    );
+    // The next comment is not due yet.
+    call.think(" worried.").await;
+    call.say("Walk.").await;
+    let ending = async {
+        call.done().await;
+        response.text().await.unwrap()
+    };
+    // A stop waits for the answer.
+    let ((), rest) = join(app.stop(), ending).await;
+    assert!(!rest.contains("thinking") && !rest.contains("worried"), "{rest}");
+    let expected = [("message", json!({"text": "Walk."})), ("done", json!({"text": "Walk."}))];
+    assert_eq!(events(&rest), expected.map(|(name, data)| (name.to_owned(), data)));
 }

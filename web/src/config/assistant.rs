@@ -26,6 +26,9 @@ pub struct AssistantConfig {
     pub silence_timeout: Duration,
     /// How long a whole answer may take.
     pub answer_timeout: Duration,
+    /// How long the client of a stream hears nothing while the model thinks. Proxies close connections that are idle, many of
+    /// them after a minute.
+    pub keep_alive: Duration,
     /// Answers under way at once, of visitors half as many; further questions wait.
     pub answers_at_once: usize,
     /// How long a question waits for its turn before it is refused as busy.
@@ -42,6 +45,7 @@ impl Default for AssistantConfig {
             first_word_timeout: Duration::from_secs(60),
             silence_timeout: Duration::from_secs(20),
             answer_timeout: ANSWER_TIMEOUT,
+            keep_alive: Duration::from_secs(15),
             answers_at_once: 8,
             turn_timeout: TURN_TIMEOUT,
             waiting_max: 64,

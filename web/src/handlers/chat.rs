@@ -19,14 +19,19 @@ use crate::json::JsonBody;
 use crate::limits::Costly;
 use crate::openapi::fields;
 use crate::peer::Peer;
-use crate::services::{ANSWER_BYTES_MAX, Actor, Asker, Deed, Question, Reply, VISITORS_ADDRESS, WholeAnswer};
+use crate::services::{
+    ANSWER_BYTES_MAX, Actor, Asker, Deed, Heard, Question, Reply, VISITORS_ADDRESS, WholeAnswer,
+};
 use crate::state::AppState;
 use crate::telemetry::RequestId;
 
 /// The content type of an answer that comes piece by piece.
 const EVENT_STREAM: &str = "text/event-stream";
-/// Events of one answer: a piece has at least one byte, and the last two tell that it was cut short, and the end.
-const EVENTS_MAX: usize = ANSWER_BYTES_MAX + 2;
+/// Events of one answer: a piece has at least one byte, and the last two tell that it was cut short, and the end. An answer
+/// in two minutes has eight comments.
+const EVENTS_MAX: usize = ANSWER_BYTES_MAX + 2 + 8;
+/// A comment that clients ignore.
+const COMMENT: Bytes = Bytes::from_static(b": thinking\n\n");
 
 #[derive(Deserialize, ToSchema)]
 #[schema(examples(json!({
@@ -75,8 +80,8 @@ struct Exchange {
 }
 
 /// Answers a question: whole, or piece by piece for a client that accepts `text/event-stream`. The stream consists of a
-/// message for each piece, then the event `done` with the whole answer, or `error` with a problem. Without a token, or for
-/// `dummy_user@gmail.com`, nothing is remembered.
+/// message for each piece, then the event `done` with the whole answer, or `error` with a problem, and of comments while the
+/// model thinks. Without a token, or for `dummy_user@gmail.com`, nothing is remembered.
 ///
 /// An answer may be cut short, even before its first word. It ends with a sentence that says so, and `truncated` is true.
 #[utoipa::path(post, path = "/chat", tag = "chat", security((), ("bearer" = []), ("cookie" = [])),
@@ -169,8 +174,8 @@ fn asker(
 }
 
 async fn piece_by_piece(request_id: RequestId, mut reply: Reply) -> Result<HttpResponse, ApiError> {
-    // What goes wrong before the first piece is still told by the status.
-    let first = reply.next().await?.unwrap_or_default();
+    // What goes wrong before the first sign of life is still told by the status.
+    let first = reply.next().await?.unwrap_or(Heard::Thinking);
     Ok(HttpResponse::Ok()
         .content_type(EVENT_STREAM)
         .insert_header((CACHE_CONTROL, "no-store"))
@@ -201,17 +206,17 @@ fn wants_events(request: &HttpRequest) -> bool {
 }
 
 /// An answer as server-sent events (HTML standard, section 9.2): a message for each piece, then `done` with the whole
-/// answer, or `error` with the problem.
+/// answer, or `error` with the problem. Comments keep the connection open while the model thinks.
 fn events(
     request_id: RequestId,
-    first: String,
+    first: Heard,
     reply: Reply,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let first = event(None, &Said::piece(first));
+    let first = event_of(first);
     let rest = unfold(Some((reply, request_id)), |under_way| async move {
         let (mut reply, request_id) = under_way?;
         match reply.next().await {
-            Ok(Some(text)) => Some((event(None, &Said::piece(text)), Some((reply, request_id)))),
+            Ok(Some(heard)) => Some((event_of(heard), Some((reply, request_id)))),
             Ok(None) => Some((event(Some("done"), &Said::from(reply.keep().await)), None)),
             Err(error) => {
                 tracing::warn!(%error, "an answer broke off in the middle");
@@ -221,6 +226,13 @@ fn events(
         }
     });
     once(async { first }).chain(rest).map(Ok)
+}
+
+fn event_of(heard: Heard) -> Bytes {
+    match heard {
+        Heard::Words(text) => event(None, &Said::piece(text)),
+        Heard::Thinking => COMMENT,
+    }
 }
 
 fn event(name: Option<&str>, said: &Said) -> Bytes {

@@ -19,7 +19,8 @@ mod uploads;
 
 pub(crate) use accounts::{Accounts, Person, SignUp, VISITORS_ADDRESS, parse_email};
 pub(crate) use assistant::{
-    ANSWER_BYTES_MAX, Asker, Assistant, AssistantError, QUESTION_CHARS_MAX, Question, Reply, WholeAnswer,
+    ANSWER_BYTES_MAX, Asker, Assistant, AssistantError, Heard, QUESTION_CHARS_MAX, Question, Reply,
+    WholeAnswer,
 };
 pub(crate) use audit::{Actor, Audit, Deed};
 pub(crate) use bookings::{DOCTOR_LISTS, Shown, bookings_of_doctor, bookings_of_user, patients, write_shown};

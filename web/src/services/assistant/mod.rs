@@ -17,7 +17,7 @@ use crate::error::ApiError;
 use crate::metrics::ChatAnswer;
 use crate::services::shares::{Share, Shares};
 use language::Language;
-pub(crate) use ollama::ANSWER_BYTES_MAX;
+pub(crate) use ollama::{ANSWER_BYTES_MAX, Heard};
 use ollama::{Answer, Ollama};
 
 /// The longest question, in characters.
@@ -185,19 +185,20 @@ impl Assistant {
 }
 
 impl Reply {
-    /// The next piece of the answer; `None` after the last. The last one says so if the answer was cut short.
-    pub(crate) async fn next(&mut self) -> Result<Option<String>, AssistantError> {
-        let piece = self.answer.next().await;
-        match &piece {
-            Ok(Some(_)) => self.watched.heard(),
+    /// What comes next of the answer; `None` after the last words, which say so if the answer was cut short.
+    pub(crate) async fn next(&mut self) -> Result<Option<Heard>, AssistantError> {
+        let heard = self.answer.next().await;
+        match &heard {
+            Ok(Some(Heard::Words(_))) => self.watched.heard(),
+            Ok(Some(Heard::Thinking)) => {}
             Ok(None) => {
                 self.watched.ended(self.answer.is_truncated());
                 let is_told = std::mem::replace(&mut self.cut_is_told, true);
-                return Ok(self.told_of_cut().filter(|_| !is_told));
+                return Ok(self.told_of_cut().filter(|_| !is_told).map(Heard::Words));
             }
             Err(error) => self.watched.broke_off(*error),
         }
-        piece
+        heard
     }
 
     /// The words that tell the user that the answer was cut short.

@@ -87,6 +87,15 @@ struct Said {
 
 type Lines = FramedRead<StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>, LinesCodec>;
 
+/// What comes of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Its next words.
+    Words(String),
+    /// Nothing for a while, because the model thinks.
+    Thinking,
+}
+
 /// An answer under way.
 pub(super) struct Answer {
     /// `None` when the answer is whole. Dropping it closes the connection, by which the server knows to stop.
@@ -100,6 +109,9 @@ pub(super) struct Answer {
     /// When the first line must have come; `None` after it has.
     first_line_due: Option<Instant>,
     whole_due: Instant,
+    keep_alive: Duration,
+    /// From when on a line without words is reported.
+    keep_alive_due: Instant,
 }
 
 impl Ollama {
@@ -153,12 +165,14 @@ impl Answer {
             silence_timeout: config.silence_timeout,
             first_line_due: Some(asked + config.first_word_timeout),
             whole_due: asked + config.answer_timeout,
+            keep_alive: config.keep_alive,
+            keep_alive_due: asked,
         }
     }
 
     /// What the model says next; `None` when it has said everything. Every line shows that the model is at work, also one
     /// that adds nothing to the answer.
-    pub(super) async fn next(&mut self) -> Result<Option<String>, AssistantError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Heard>, AssistantError> {
         while let Some(lines) = &mut self.lines {
             let next_due = self.first_line_due.unwrap_or_else(|| Instant::now() + self.silence_timeout);
             let line = match timeout_at(next_due.min(self.whole_due), lines.next()).await {
@@ -168,10 +182,14 @@ impl Answer {
                 Err(_) => return Err(AssistantError::TooSlow),
             };
             self.first_line_due = None;
-            let piece = self.hear(&line)?;
-            if !piece.is_empty() {
-                return Ok(Some(piece));
+            let words = self.hear(&line)?;
+            let heard = if words.is_empty() { Heard::Thinking } else { Heard::Words(words) };
+            let now = Instant::now();
+            if heard == Heard::Thinking && now < self.keep_alive_due {
+                continue;
             }
+            self.keep_alive_due = now + self.keep_alive;
+            return Ok(Some(heard));
         }
         if self.text.is_empty() && !self.is_truncated {
             return Err(failed("it said nothing"));
@@ -249,9 +267,9 @@ mod tests {
     const WORD: &str = r#"{"message":{"content":"Walk."},"done":false}"#;
     const END: &str = r#"{"message":{"content":""},"done":true,"done_reason":"stop"}"#;
 
-    /// The whole answer of a server that sends each line so many milliseconds after the one before, and how many seconds
-    /// it took.
-    async fn answer(lines: Vec<(u64, &'static str)>) -> (Result<String, AssistantError>, u64) {
+    /// The whole answer of a server that sends each line so many milliseconds after the one before, the seconds at which the
+    /// model was heard to think, and the second of the end.
+    async fn answer(lines: Vec<(u64, &'static str)>) -> (Result<(String, Vec<u64>), AssistantError>, u64) {
         let bytes = stream::iter(lines).then(async |(pause, line)| {
             sleep(Duration::from_millis(pause)).await;
             Ok(Bytes::from(format!("{line}\n")))
@@ -260,8 +278,13 @@ mod tests {
         let bytes = bytes.chain(stream::pending()).boxed();
         let mut answer = Answer::begin(bytes, &AssistantConfig::default(), asked);
         let whole = async {
-            while answer.next().await?.is_some() {}
-            Ok(answer.into_text())
+            let mut signs = Vec::new();
+            while let Some(heard) = answer.next().await? {
+                if heard == Heard::Thinking {
+                    signs.push(asked.elapsed().as_secs());
+                }
+            }
+            Ok((answer.into_text(), signs))
         };
         (whole.await, asked.elapsed().as_secs())
     }
@@ -269,7 +292,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn model_that_thinks_for_seventy_seconds_is_heard() {
         let lines = [vec![(500, THOUGHT); 140], vec![(500, WORD), (0, END)]].concat();
-        assert_eq!(answer(lines).await, (Ok("Walk.".to_owned()), 70));
+        assert_eq!(answer(lines).await, (Ok(("Walk.".to_owned(), vec![0, 15, 30, 45, 60])), 70));
     }
 
     #[tokio::test(start_paused = true)]

@@ -148,3 +148,32 @@ async fn stream_is_kept_open_by_comments_while_the_model_thinks() {
     let expected = [("message", json!({"text": "Walk."})), ("done", json!({"text": "Walk."}))];
     assert_eq!(events(&rest), expected.map(|(name, data)| (name.to_owned(), data)));
 }
+
+#[actix_web::test]
+async fn thoughts_without_an_opening_tag_are_streamed_only_once() {
+    let (app, mut ollama, ada) = start_for_events().await;
+    let thought = "She is worried.";
+    let message = |text| ("message".to_owned(), json!({"text": text}));
+    let done = |text| ("done".to_owned(), json!({"text": text}));
+    for (pieces, expected) in [
+        // Until the closing tag comes, a thought cannot be told from an answer.
+        (&[thought, "</think>\n\n", "Walk."][..], &[message(thought), message("Walk."), done("Walk.")][..]),
+        (&[thought, "</think>\n\n", "Walk", "."], &[message("Walk"), message("."), done("Walk.")]),
+        (&["Walk", "."], &[message("Walk."), done("Walk.")]),
+    ] {
+        let (reply, _) = join(ask_for_events(&app, &ada).send(), ollama.answer(pieces)).await;
+        assert_eq!(events(&reply.unwrap().text().await.unwrap()), expected, "{pieces:?}");
+    }
+    let thinking = async {
+        let mut call = ollama.call().await;
+        call.begin().await;
+        call.say(thought).await;
+        call.end("length").await
+    };
+    let ((status, body), _) = join(ask(&app, &ada, "?"), thinking).await;
+    assert_eq!((status, &body["truncated"]), (200, &json!(true)));
+    assert!(!body.to_string().contains("worried"), "{body}");
+    let kept: Vec<String> = history(&app, &ada).await.into_iter().map(|(_, _, answer)| answer).collect();
+    assert_eq!(kept, ["Walk.", "Walk.", "Walk.", ""]);
+    app.stop().await;
+}

@@ -84,6 +84,7 @@ struct Exchange {
 /// model thinks. Without a token, or for `dummy_user@gmail.com`, nothing is remembered.
 ///
 /// An answer may be cut short, even before its first word. It ends with a sentence that says so, and `truncated` is true.
+/// The text of `done` replaces the pieces, because some models do not mark their thoughts until these have been streamed.
 #[utoipa::path(post, path = "/chat", tag = "chat", security((), ("bearer" = []), ("cookie" = [])),
     request_body = ChatRequest, responses(
     (status = 200, content((Said = "application/json"), (String = "text/event-stream"))),

@@ -1,6 +1,8 @@
 //! The model's server, by its protocol: `POST /api/chat`, answered with one JSON object a line.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use actix_web::web::Bytes;
@@ -24,6 +26,9 @@ pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024;
 const ANSWER_TOKENS_MAX: u32 = 1_024;
 /// The longest line of the protocol, in bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Answers that are held back after a thought that was streamed as if it were the answer. A model that does so once does it
+/// again. A patient can make any model do so; other answers are then streamed late for a while.
+const HELD_BACK: u32 = 100;
 /// The most that a model may think, in bytes. `ANSWER_TOKENS_MAX` counts thoughts too, and a token has four bytes on
 /// average, so a server that sends sixteen times as much ignores that limit.
 const THOUGHT_BYTES_MAX: usize = 64 * 1024;
@@ -33,6 +38,7 @@ pub(super) struct Ollama {
     client: Client,
     url: String,
     config: AssistantConfig,
+    hold_back: Arc<AtomicU32>,
 }
 
 /// One message of a conversation.
@@ -103,6 +109,10 @@ pub(super) struct Answer {
     text: String,
     is_truncated: bool,
     thoughts: Thoughts,
+    /// Answers that are to be held back, of all that the model is asked for.
+    hold_back: Arc<AtomicU32>,
+    /// The text may turn out to be a thought, so none of it is given yet.
+    is_held_back: bool,
     /// Bytes of text so far, thoughts included.
     received: usize,
     silence_timeout: Duration,
@@ -123,7 +133,8 @@ impl Ollama {
         // Without TLS no certificates are needed, and a small machine may have none.
         let client = if api.starts_with("https:") { client } else { client.tls_certs_only([]) };
         let url = format!("{}/api/chat", api.trim_end_matches('/'));
-        Ok(Some(Self { client: client.build()?, url, config: config.clone() }))
+        let (client, config) = (client.build()?, config.clone());
+        Ok(Some(Self { client, url, config, hold_back: Arc::default() }))
     }
 
     /// Asks the model; returns when it is about to answer.
@@ -149,18 +160,27 @@ impl Ollama {
             return Err(AssistantError::Failed);
         }
         let bytes = response.bytes_stream().map_err(io::Error::other).boxed();
-        Ok(Answer::begin(bytes, &self.config, asked))
+        Ok(Answer::begin(bytes, &self.config, asked, Arc::clone(&self.hold_back)))
     }
 }
 
 impl Answer {
-    fn begin(bytes: BoxStream<'static, io::Result<Bytes>>, config: &AssistantConfig, asked: Instant) -> Self {
+    fn begin(
+        bytes: BoxStream<'static, io::Result<Bytes>>,
+        config: &AssistantConfig,
+        asked: Instant,
+        hold_back: Arc<AtomicU32>,
+    ) -> Self {
         let codec = LinesCodec::new_with_max_length(LINE_BYTES_MAX);
         Self {
             lines: Some(FramedRead::new(StreamReader::new(bytes), codec)),
             text: String::new(),
             is_truncated: false,
             thoughts: Thoughts::default(),
+            is_held_back: hold_back
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| held.checked_sub(1))
+                .is_ok(),
+            hold_back,
             received: 0,
             silence_timeout: config.silence_timeout,
             first_line_due: Some(asked + config.first_word_timeout),
@@ -232,7 +252,7 @@ impl Answer {
         self.received += content.len() + thinking.map_or(0, |thinking| thinking.len());
         let Spoken { mut words, all_before_was_thought } = self.thoughts.remove(&content);
         if all_before_was_thought {
-            self.text.clear();
+            self.take_back();
         }
         if done {
             words += &self.thoughts.finish();
@@ -246,7 +266,26 @@ impl Answer {
         } else if self.received - self.text.len() > THOUGHT_BYTES_MAX {
             return Err(failed("it thinks without end"));
         }
-        Ok(piece.to_owned())
+        if !self.is_held_back {
+            return Ok(piece.to_owned());
+        }
+        if self.is_truncated {
+            // Cut short in the middle of a thought.
+            self.text.clear();
+        }
+        Ok(if self.lines.is_none() { self.text.clone() } else { String::new() })
+    }
+
+    /// Forgets the text so far, which was a thought. If it was streamed, the following answers are held back until such a
+    /// thought ends, or until their own end.
+    fn take_back(&mut self) {
+        if !self.text.is_empty() && self.hold_back.swap(HELD_BACK, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                "the model ends thoughts that it did not begin: its answers are held back until then"
+            );
+        }
+        self.text.clear();
+        self.is_held_back = false;
     }
 }
 
@@ -276,7 +315,7 @@ mod tests {
         });
         let asked = Instant::now();
         let bytes = bytes.chain(stream::pending()).boxed();
-        let mut answer = Answer::begin(bytes, &AssistantConfig::default(), asked);
+        let mut answer = Answer::begin(bytes, &AssistantConfig::default(), asked, Arc::default());
         let whole = async {
             let mut signs = Vec::new();
             while let Some(heard) = answer.next().await? {

@@ -117,20 +117,31 @@ async fn visitors_may_ask_less_often_than_users() {
 async fn neither_visitors_nor_one_user_take_all_places() {
     let mut ollama = Ollama::start().await;
     let assistant = AssistantConfig { answers_at_once: 6, ..AssistantConfig::default() };
-    let app = TestApp::start_with(with(&ollama, assistant)).await;
+    // Each caller has a network of its own.
+    let mut config = with(&ollama, assistant);
+    config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let app = TestApp::start_with(config).await;
     let (ada, bob) = (app.user("ada").await, app.user("bob").await);
     let body = question(VISITOR, "?");
-    let (visit, own) = (|| app.post("/chat", None, &body), || ask(&app, &ada, "?"));
-    let asking = join(join3(visit(), visit(), visit()), join(own(), own()));
+    let visit = async |last: u8| {
+        let request = app.request(Method::POST, "/chat").json(&body);
+        let reply = Reply::of(request.header("X-Forwarded-For", format!("10.0.0.{last}"))).await;
+        (reply.status, reply.body)
+    };
+    let own = || ask(&app, &ada, "?");
+    let asking = join(join3(visit(1), visit(2), visit(3)), join(own(), own()));
     let meanwhile = async {
         let mut calls = Vec::new();
         for _ in 0..5 {
             calls.push(ollama.call().await);
         }
-        for refused in [visit().await, own().await] {
+        for refused in [visit(4).await, own().await] {
             assert_eq!(told(refused), (503, "busy".to_owned()));
         }
-        talk(&app, &mut ollama, &bob, "?", "There is a place for others.").await;
+        let other =
+            app.request(Method::POST, "/chat").json(&question(&bob.email, "?")).bearer_auth(&bob.token);
+        let other = Reply::of(other.header("X-Forwarded-For", "10.0.0.5"));
+        assert_eq!(join(other, ollama.answer(&["There is a place for others."])).await.0.status, 200);
         for mut call in calls {
             call.begin().await;
             call.say("ok").await;
@@ -139,7 +150,7 @@ async fn neither_visitors_nor_one_user_take_all_places() {
     };
     let (((a, b, c), (d, e)), ()) = join(asking, meanwhile).await;
     assert_eq!([a.0, b.0, c.0, d.0, e.0], [200; 5]);
-    assert_eq!(join(visit(), ollama.answer(&["ok"])).await.0.0, 200);
+    assert_eq!(join(visit(1), ollama.answer(&["ok"])).await.0.0, 200);
     talk(&app, &mut ollama, &ada, "?", "ok").await;
     app.stop().await;
 }

@@ -5,16 +5,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use futures::stream::FuturesUnordered;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
-use web::config::PasswordConfig;
+use web::config::{AssistantConfig, PasswordConfig};
 
+use crate::chat::with;
 use crate::harness::{PASSWORD, TestApp, TestUser, config};
 use crate::locker::{UPLOAD, file, started};
+use crate::ollama::Ollama;
 use crate::profiles::{FETCH, put, s};
 
 /// Longer than anything here takes on a busy machine.
@@ -174,6 +176,35 @@ async fn lists_that_one_address_asks_for_without_a_pause_refuse_nobody_else() {
         let (_, statuses) = futures::join!(flood, victims);
         assert_eq!(statuses, [200; 42], "{path}");
     }
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn questions_of_four_accounts_of_one_address_leave_places_for_others() {
+    let mut ollama = Ollama::start().await;
+    let app = TestApp::start_with(with(&ollama, AssistantConfig::default())).await;
+    let (attackers, victim) = (users(&app, 4).await, app.user("victim").await);
+    let (from_here, from_there) = (client(1), client(2));
+    let ask = |client: &reqwest::Client, user: &TestUser| {
+        let (client, email, token) = (client.clone(), user.email.clone(), user.token.clone());
+        let app = &app;
+        async move { post(&client, app, "/chat", &token, json!({"user_id": email, "message": "?"})).await }
+    };
+    let mut attacks: FuturesUnordered<_> =
+        attackers.iter().chain(&attackers).map(|user| ask(&from_here, user)).collect();
+    let victims = async {
+        // A quarter of the eight places is the address's share.
+        let held = [ollama.call().await, ollama.call().await];
+        for _ in 0..3 {
+            let answering = async { drop(ollama.answer(&["Yes."]).await) };
+            assert_eq!(futures::join!(ask(&from_there, &victim), answering).0, 200);
+        }
+        held
+    };
+    let refused = async { attacks.by_ref().take(6).collect::<Vec<_>>().await };
+    let (refused, held) = timeout(DEADLINE, join(refused, victims)).await.unwrap();
+    assert_eq!(refused, [503; 6]);
+    drop((held, attacks));
     app.stop().await;
 }
 

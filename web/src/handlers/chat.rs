@@ -18,7 +18,7 @@ use crate::handlers::parse_user;
 use crate::json::JsonBody;
 use crate::limits::Costly;
 use crate::openapi::fields;
-use crate::peer::Peer;
+use crate::peer::{Network, Peer};
 use crate::services::{
     ANSWER_BYTES_MAX, Actor, Asker, Deed, Heard, Question, Reply, VISITORS_ADDRESS, WholeAnswer,
 };
@@ -99,13 +99,14 @@ pub(crate) async fn chat(
     body: Result<JsonBody, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
     let (asker, body) = asker(caller, body)?;
+    let peer = Peer::of(&request)?;
     if matches!(asker, Asker::Visitor) {
-        app.limits.costly(Costly::VisitorChat, Peer::of(&request)?.address)?;
+        app.limits.costly(Costly::VisitorChat, peer.address)?;
     }
     let ChatRequest { user_id, message, language } = body.parse()?;
     user_id.as_deref().map(|named| parse_user("user_id", named)).transpose()?;
     let question = Question::parse(&message, language.as_deref())?;
-    let reply = app.assistant.ask(asker, question).await?;
+    let reply = app.assistant.ask(asker, Network::of(peer.address), question).await?;
     if wants_events(&request) {
         return piece_by_piece(request_id, reply).await;
     }
@@ -120,11 +121,12 @@ pub(crate) async fn history(
     app: Data<AppState>,
     request_id: RequestId,
     caller: Caller,
+    network: Network,
     path: Path<String>,
 ) -> Result<Json<History>, ApiError> {
     let user = caller.user()?;
     caller.acts_for(Some(&path))?;
-    let exchanges = app.assistant.history(user).await?;
+    let exchanges = app.assistant.history(user, network).await?;
     let read = Deed::own(AuditAction::ChatRead, &caller);
     app.audit.record(&Actor::new(&caller, request_id), [read]).await?;
     Ok(Json(History { messages: exchanges.into_iter().map(Exchange::from).collect() }))

@@ -14,7 +14,6 @@ mod listing;
 mod pages;
 mod payments;
 mod profiles;
-mod shares;
 mod uploads;
 
 pub(crate) use accounts::{Accounts, Person, SignUp, VISITORS_ADDRESS, parse_email};

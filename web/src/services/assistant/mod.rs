@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use engine::{Clock, UserId};
 use persistence::{Chats, Exchange};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::AssistantConfig;
 use crate::error::ApiError;
 use crate::metrics::ChatAnswer;
-use crate::services::shares::{Share, Shares};
+use crate::peer::Network;
+use crate::places::{Bounds, Place, Places, quarter_of};
 use language::Language;
 pub(crate) use ollama::{ANSWER_BYTES_MAX, Heard};
 use ollama::{Answer, Ollama};
@@ -28,8 +28,15 @@ const EXCHANGES_REMEMBERED: usize = 5;
 const EXCHANGES_SHOWN_MAX: usize = 500;
 /// Questions of one user at once.
 const OF_ONE_USER: usize = 2;
-/// Histories that are read at once, of some megabytes each; one more is refused as busy.
-const HISTORIES_AT_ONCE: usize = 16;
+/// Histories that are read at once, of some megabytes each.
+const HISTORIES: Bounds = Bounds {
+    name: "histories",
+    at_once: 16,
+    of_network: quarter_of(16),
+    waiting_max: 64,
+    wait: Duration::from_secs(5),
+    evicted_after: None,
+};
 
 /// Answers questions, as many at once as the settings say.
 pub(crate) struct Assistant {
@@ -37,16 +44,12 @@ pub(crate) struct Assistant {
     ollama: Option<Ollama>,
     chats: Chats,
     clock: Arc<dyn Clock>,
-    /// Places for answers under way.
-    places: Arc<Semaphore>,
-    /// Who has how many questions under way; all visitors together count as one.
-    of_askers: Shares<Asker>,
+    /// Places for answers under way. All visitors together count as one account.
+    answers: Places<Asker>,
     /// Questions of visitors at once: half of the places are for those who are known.
     of_visitors: usize,
-    /// Places for questions that wait for a place.
-    waiting: Semaphore,
-    turn_timeout: Duration,
-    histories: Semaphore,
+    /// Places for readers of histories.
+    histories: Places<UserId>,
 }
 
 /// Who asks.
@@ -88,7 +91,7 @@ pub(crate) struct Reply {
     question: Question,
     chats: Chats,
     clock: Arc<dyn Clock>,
-    turn: Turn,
+    place: Place<Asker>,
     watched: ChatAnswer,
     /// The user has been told that the answer was cut short.
     cut_is_told: bool,
@@ -100,12 +103,6 @@ pub(crate) struct WholeAnswer {
     pub(crate) text: String,
     /// The answer was cut short.
     pub(crate) truncated: bool,
-}
-
-/// What a question holds for as long as it is being answered.
-struct Turn {
-    _share: Share<Asker>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Question {
@@ -141,19 +138,32 @@ impl Assistant {
             ollama: Ollama::new(config)?,
             chats,
             clock,
-            places: Arc::new(Semaphore::new(config.answers_at_once)),
-            of_askers: Shares::default(),
+            answers: Places::new(Bounds {
+                name: "answers",
+                at_once: config.answers_at_once,
+                of_network: quarter_of(config.answers_at_once),
+                waiting_max: config.waiting_max,
+                wait: config.turn_timeout,
+                evicted_after: None,
+            }),
             of_visitors: (config.answers_at_once / 2).max(1),
-            waiting: Semaphore::new(config.waiting_max),
-            turn_timeout: config.turn_timeout,
-            histories: Semaphore::new(HISTORIES_AT_ONCE),
+            histories: Places::new(HISTORIES),
         })
     }
 
     /// Puts a question to the model; returns when it is about to answer.
-    pub(crate) async fn ask(&self, asker: Asker, question: Question) -> Result<Reply, ApiError> {
+    pub(crate) async fn ask(
+        &self,
+        asker: Asker,
+        network: Network,
+        question: Question,
+    ) -> Result<Reply, ApiError> {
         let ollama = self.ollama.as_ref().ok_or(AssistantError::NotConfigured)?;
-        let turn = self.turn(&asker).await?;
+        let share = match &asker {
+            Asker::Visitor => self.of_visitors,
+            Asker::User(_) => OF_ONE_USER,
+        };
+        let place = self.answers.take(asker.clone(), share, network).await?;
         let history = match &asker {
             Asker::Visitor => Vec::new(),
             Asker::User(user) => self.chats.last(user, EXCHANGES_REMEMBERED).await?,
@@ -162,25 +172,13 @@ impl Assistant {
         let answer = ollama.ask(&prompt::messages(&history, &question)).await;
         let answer = answer.inspect_err(|error| watched.broke_off(*error))?;
         let (chats, clock) = (self.chats.clone(), Arc::clone(&self.clock));
-        Ok(Reply { answer, asker, question, chats, clock, turn, watched, cut_is_told: false })
+        Ok(Reply { answer, asker, question, chats, clock, place, watched, cut_is_told: false })
     }
 
     /// A user's last exchanges, the oldest of them first.
-    pub(crate) async fn history(&self, user: &UserId) -> Result<Vec<Exchange>, ApiError> {
-        let _reading = self.histories.try_acquire().map_err(|_| ApiError::Busy)?;
+    pub(crate) async fn history(&self, user: &UserId, network: Network) -> Result<Vec<Exchange>, ApiError> {
+        let _reading = self.histories.take(user.clone(), OF_ONE_USER, network).await?;
         Ok(self.chats.last(user, EXCHANGES_SHOWN_MAX).await?)
-    }
-
-    async fn turn(&self, asker: &Asker) -> Result<Turn, ApiError> {
-        let most = match asker {
-            Asker::Visitor => self.of_visitors,
-            Asker::User(_) => OF_ONE_USER,
-        };
-        let share = self.of_askers.take(asker, most)?;
-        let _waiting = self.waiting.try_acquire().map_err(|_| ApiError::Busy)?;
-        let place = tokio::time::timeout(self.turn_timeout, Arc::clone(&self.places).acquire_owned()).await;
-        let place = place.map_err(|_| ApiError::Busy)?.map_err(ApiError::internal)?;
-        Ok(Turn { _share: share, _place: place })
     }
 }
 
@@ -221,9 +219,9 @@ impl Reply {
     /// when it cannot be stored. The model's own words are stored: it is reminded of nothing that it did not say.
     pub(crate) async fn keep(self) -> WholeAnswer {
         let (truncated, told) = (self.answer.is_truncated(), self.told_of_cut());
-        let Self { answer, asker, question, chats, clock, turn, .. } = self;
+        let Self { answer, asker, question, chats, clock, place, .. } = self;
         // The model is free for the next question.
-        drop(turn);
+        drop(place);
         let answer = answer.into_text();
         let text = format!("{answer}{}", told.unwrap_or_default());
         if let Asker::User(user) = asker {

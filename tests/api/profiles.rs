@@ -250,7 +250,7 @@ async fn a_photo_is_for_everybody_and_an_identity_for_nobody() {
 }
 
 #[actix_web::test]
-async fn a_new_photo_of_the_same_name_leaves_the_old_one_as_it_is() {
+async fn a_new_photo_of_the_same_name_takes_the_place_of_the_old_one() {
     let app = TestApp::start().await;
     app.clock.set(SystemClock.now());
     let asha = app.doctor_without_slots("asha").await;
@@ -260,16 +260,16 @@ async fn a_new_photo_of_the_same_name_leaves_the_old_one_as_it_is() {
     for bytes in [&old, &new] {
         let photo = json!({"filename": "me.png", "base64_content": BASE64_STANDARD.encode(bytes)});
         assert_eq!(complete(&app, &asha, json!({"profilePhoto": photo})).await.0, 200);
-        urls.push(one(&app, &asha).await["profilePhoto"].as_str().unwrap().to_owned());
+        let url = one(&app, &asha).await["profilePhoto"].as_str().unwrap().to_owned();
+        assert_eq!(app.client.get(&url).send().await.unwrap().bytes().await.unwrap(), *bytes);
+        urls.push(url);
     }
-    for (url, bytes) in urls.iter().zip([&old, &new]) {
-        assert_eq!(app.client.get(url).send().await.unwrap().bytes().await.unwrap(), *bytes);
-    }
+    assert_eq!(app.client.get(&urls[0]).send().await.unwrap().status(), 404, "the old link leads nowhere");
     app.stop().await;
 }
 
 #[actix_web::test]
-async fn a_new_identity_takes_the_place_of_the_old_one_and_a_new_photo_does_not() {
+async fn documents_that_are_superseded_are_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = config();
     config.files.place = Place::Folder(folder.path().to_owned());
@@ -282,7 +282,7 @@ async fn a_new_identity_takes_the_place_of_the_old_one_and_a_new_photo_does_not(
         owners.flat_map(|owner| std::fs::read_dir(owner.unwrap().path()).unwrap()).count()
     };
     let all = json!({"govtIdProof": pdf, "degreeCertificate": pdf, "profilePhoto": photo});
-    for (sent, expected) in [(&all, 3), (&json!({"govtIdProof": pdf}), 3), (&all, 4), (&json!({}), 4)] {
+    for (sent, expected) in [(&all, 3), (&json!({"govtIdProof": pdf}), 3), (&all, 3), (&json!({}), 3)] {
         assert_eq!(complete(&app, &asha, sent.clone()).await.0, 200);
         assert_eq!(objects(), expected);
     }

@@ -92,6 +92,8 @@ impl SignUp {
         let stored_email = email.to_lowercase();
         parse_email(&stored_email)?;
         refuse(stored_email == VISITORS_ADDRESS, "'email' is reserved".to_owned())?;
+        // Files of such an account would lie among those of another one.
+        refuse(stored_email.contains('/'), "'email' must not contain '/'".to_owned())?;
         refuse(
             !(8..=128).contains(&password.chars().count()),
             "'password' must have 8 to 128 characters".to_owned(),
@@ -324,6 +326,8 @@ mod tests {
         for (email, password, phone, field) in [
             ("a#b@x.com", "12345678", "1234", "email"),
             ("Dummy_User@gmail.com", "12345678", "1234", "email"),
+            ("a/b@x.com", "12345678", "1234", "email"),
+            ("a@x/y.com", "12345678", "1234", "email"),
             ("a@x.com", "1234567", "1234", "password"),
             ("a@x.com", &"x".repeat(129), "1234", "password"),
             ("a@x.com", "12345678", "123", "phoneNumber"),

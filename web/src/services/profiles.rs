@@ -107,8 +107,8 @@ impl Profiles {
         self.large_bodies.take(doctor.clone(), 1, network).await
     }
 
-    /// Stores a doctor's documents, changes its profile and marks it as complete. An identity document that the row
-    /// named before is deleted; a photo is left: somebody may just be looking at it.
+    /// Stores a doctor's documents, changes its profile and marks it as complete. Documents that the row named before are
+    /// deleted.
     pub(crate) async fn complete(
         &self,
         doctor: &DoctorId,
@@ -152,16 +152,10 @@ impl Profiles {
         Ok((kept, superseded))
     }
 
-    /// Deletes what nobody may see and no row names any more.
+    /// Deletes documents that no row names any more.
     async fn discard(&self, doctor: &str, superseded: Urls) {
         for (kind, url) in superseded {
-            let deleted = match kind {
-                DocumentKind::DegreeCertificate | DocumentKind::GovtIdProof => {
-                    self.documents.delete(doctor, kind, &url).await
-                }
-                DocumentKind::ProfilePhoto => Ok(()),
-            };
-            if let Err(error) = deleted {
+            if let Err(error) = self.documents.delete(doctor, kind, &url).await {
                 tracing::warn!(%error, "a superseded document stays in the store");
             }
         }

@@ -208,6 +208,68 @@ async fn questions_of_four_accounts_of_one_address_leave_places_for_others() {
     app.stop().await;
 }
 
+/// A connection from 127.0.0.`last` on which one request has been answered; `None` if it was closed instead.
+async fn idle(app: &TestApp, last: u8) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((address(last), 0).into()).unwrap();
+    let mut connection =
+        socket.connect(app.url.trim_start_matches("http://").parse().unwrap()).await.unwrap();
+    let _ = connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut answer = Vec::new();
+    let whole = async {
+        while !answer.ends_with(b"}") {
+            if connection.read_buf(&mut answer).await.unwrap_or(0) == 0 {
+                return false;
+            }
+        }
+        true
+    };
+    timeout(DEADLINE, whole).await.unwrap().then_some(connection)
+}
+
+#[actix_web::test]
+async fn idle_connections_of_one_address_leave_room_for_others() {
+    let mut config = config();
+    (config.server.connections_max, config.server.connections_of_network) = (40, 10);
+    let app = TestApp::start_with(config).await;
+    let mut held = Vec::new();
+    for _ in 0..60 {
+        held.extend(idle(&app, 1).await);
+    }
+    assert_eq!(held.len(), 10);
+    for _ in 0..20 {
+        assert!(idle(&app, 2).await.is_some());
+    }
+    // A connection that ends makes room for another of its address.
+    drop(held.pop());
+    timeout(DEADLINE, async { while idle(&app, 1).await.is_none() {} }).await.unwrap();
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn when_connections_run_out_the_longest_idle_one_of_the_largest_crowd_makes_room() {
+    let mut config = config();
+    (config.server.connections_max, config.server.connections_of_network) = (40, 10);
+    let app = TestApp::start_with(config).await;
+    let mut quiet = idle(&app, 5).await.unwrap();
+    let mut crowds = Vec::new();
+    for last in 11..=20 {
+        for _ in 0..10 {
+            crowds.extend(idle(&app, last).await);
+        }
+    }
+    assert_eq!(crowds.len(), 100, "each was served");
+    for _ in 0..20 {
+        assert!(idle(&app, 2).await.is_some());
+    }
+    // The first of the crowds are closed; a network with a single connection keeps it.
+    let mut byte = [0];
+    assert_eq!(timeout(DEADLINE, crowds[0].read(&mut byte)).await.unwrap().unwrap(), 0);
+    quiet.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert_eq!(timeout(DEADLINE, quiet.read(&mut byte)).await.unwrap().unwrap(), 1);
+    app.stop().await;
+}
+
 #[actix_web::test]
 async fn passwords_are_checked_for_one_network_after_the_other() {
     let mut config = config();

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::body::BodyLimit;
 use crate::config::CorsConfig;
+use crate::connections::{BusyBody, Connection};
 use crate::error::ApiError;
 use crate::limits::Costly;
 use crate::outgoing;
@@ -31,8 +32,14 @@ pub(crate) async fn admit<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     match check(request.request()) {
         Ok(()) => {
-            let answer = next.call(request).await?;
-            Ok(outgoing::bound(answer.map_into_boxed_body()))
+            let busy = request.request().conn_data::<Connection>().map(Connection::busy);
+            let answer = outgoing::bound(next.call(request).await?.map_into_boxed_body());
+            match busy {
+                Some(busy) if !outgoing::is_short(answer.response().body()) => {
+                    Ok(answer.map_body(|_, body| BoxBody::new(BusyBody::new(body, busy))))
+                }
+                Some(_) | None => Ok(answer),
+            }
         }
         Err(refusal) => Ok(request.error_response(refusal)),
     }

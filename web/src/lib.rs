@@ -20,6 +20,7 @@ pub mod telemetry;
 mod auth;
 mod body;
 mod cluster;
+mod connections;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -29,6 +29,7 @@ const PAYMENTS: &str = "kokoro_payments_total";
 const CHAT_ANSWERS: &str = "kokoro_chat_answers_total";
 const CHAT_FIRST_WORD_SECONDS: &str = "kokoro_chat_first_word_seconds";
 const PLACES_REFUSED: &str = "kokoro_places_refused_total";
+const CONNECTIONS_CLOSED: &str = "kokoro_connections_closed_total";
 const AUDIT_ENTRIES: &str = "kokoro_audit_entries_total";
 const AUDIT_QUEUE_DEPTH: &str = "kokoro_audit_queue_depth";
 
@@ -73,6 +74,17 @@ pub(crate) enum PlaceRefused {
     Late,
     /// It was the slowest holder when another caller wanted the place.
     Evicted,
+}
+
+/// Why a connection was closed by us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConnectionClosed {
+    /// Its network has as many as one may have.
+    NetworksShare,
+    /// It was the longest idle one of the network with most of them, and there was need for another.
+    Idle,
+    /// There are as many as there may be, and none is idle.
+    Refused,
 }
 
 impl Collector {
@@ -123,6 +135,10 @@ fn describe() {
     describe_counter!(
         PLACES_REFUSED,
         "Callers that got no place or lost it, by place and reason: accounts_share, full, late or evicted"
+    );
+    describe_counter!(
+        CONNECTIONS_CLOSED,
+        "Connections that were closed to bound them, by reason: networks_share, idle or refused"
     );
     describe_gauge!(UPLOADS_ACTIVE, "Uploads of files that are under way");
     describe_counter!(
@@ -189,6 +205,16 @@ impl Route {
 /// Whether the process can book.
 pub(crate) fn is_ready(ready: bool) {
     gauge!(READY).set(if ready { 1.0 } else { 0.0 });
+}
+
+/// A connection was closed to bound their number.
+pub(crate) fn connection_closed(why: ConnectionClosed) {
+    let why = match why {
+        ConnectionClosed::NetworksShare => "networks_share",
+        ConnectionClosed::Idle => "idle",
+        ConnectionClosed::Refused => "refused",
+    };
+    counter!(CONNECTIONS_CLOSED, "reason" => why).increment(1);
 }
 
 /// A caller got no place, or lost it.

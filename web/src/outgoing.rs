@@ -95,10 +95,19 @@ impl MessageBody for Pieces {
     }
 }
 
+/// Whether an answer is handed to the connection whole.
+pub(crate) fn is_short(body: &BoxBody) -> bool {
+    match body.size() {
+        BodySize::None => true,
+        BodySize::Sized(length) => usize::try_from(length).is_ok_and(|length| length <= WHOLE_MAX),
+        BodySize::Stream => false,
+    }
+}
+
 /// Bounds what a long answer keeps in memory. Answers that stream, and short ones, pass as they are.
 pub(crate) fn bound(answer: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
-    let is_long = |size| matches!(size, BodySize::Sized(length) if usize::try_from(length).is_ok_and(|n| n > WHOLE_MAX));
-    if !is_long(answer.response().body().size()) {
+    let body = answer.response().body();
+    if is_short(body) || matches!(body.size(), BodySize::Stream) {
         return answer;
     }
     let (request, response) = answer.into_parts();

@@ -17,6 +17,7 @@ use socket2::SockRef;
 use tokio::net::TcpSocket;
 
 use crate::config::{CorsConfig, NodeConfig, ServerConfig};
+use crate::connections::{Bounds, Connections};
 use crate::state::AppState;
 use crate::static_files::StaticFiles;
 use crate::tls::Certificate;
@@ -26,6 +27,9 @@ use crate::{guard, routes, telemetry};
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Threads of one worker for what blocks: all uploads at once, each of which may take long, and the hashes of passwords.
 const BLOCKING_THREADS: usize = 64;
+
+/// Connections of those who run the program.
+const ADMIN_CONNECTIONS: Bounds = Bounds { max: 128, of_network: 32 };
 
 /// Addresses that are taken and files that have been read, before anything else starts: a process that cannot have them
 /// must not depose another.
@@ -137,6 +141,8 @@ fn public_server(
     let config = &state.server;
     let (cors, chance) = (cors.clone(), chance.clone());
     let app_state = state.clone();
+    let bounds = Bounds { max: config.connections_max, of_network: config.connections_of_network };
+    let connections = Connections::new(bounds, config.trusted_proxies.clone());
     let server = HttpServer::new(move || {
         let files = files.clone();
         let rest = move |config: &mut ServiceConfig| routes::rest(config, files);
@@ -159,7 +165,9 @@ fn public_server(
     let server = server
         .workers(config.workers)
         .worker_max_blocking_threads(BLOCKING_THREADS)
-        .max_connections(config.connections_max)
+        // Beyond what `connections` admits: a connection that is one too many is accepted and closed.
+        .max_connections(config.connections_max.saturating_mul(2))
+        .on_connect(move |connection, data| connections.accept(connection, data))
         .keep_alive(config.keep_alive)
         .tcp_nodelay(true)
         // A client that hangs up is not waited for, so that its question is not answered for nobody.
@@ -196,8 +204,10 @@ fn admin_server(
             .configure(|config| routes::rest(config, None))
             .wrap(from_fn(telemetry::observe))
     });
+    let connections = Connections::new(ADMIN_CONNECTIONS, Vec::new());
     let server = server
         .workers(1)
+        .on_connect(move |connection, data| connections.accept(connection, data))
         .client_request_timeout(state.server.head_timeout)
         .shutdown_timeout(1)
         .disable_signals()

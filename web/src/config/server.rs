@@ -21,6 +21,11 @@ const _: () = assert!(ANSWER_TIMEOUT.as_millis() > 2 * ASK_DEADLINE.as_millis())
 const KEEP_ALIVE: Duration = Duration::from_secs(170);
 const _: () = assert!(KEEP_ALIVE.as_secs() >= CHAT_TIMEOUT.as_secs() + 20);
 
+/// Connections that are open at once where there are descriptors enough.
+const CONNECTIONS_MAX: usize = 20_000;
+/// Descriptors that connections leave to everything else: uploads alone may take 500.
+const OTHER_DESCRIPTORS: usize = 1_024;
+
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 // Something must be left of it for what is in flight.
 const _: () = assert!(LEAVE_WITHIN.as_secs() * 4 <= STOP_TIMEOUT.as_secs());
@@ -42,8 +47,10 @@ pub struct ServerConfig {
     pub share_port: bool,
     /// Connections that wait to be accepted.
     pub backlog: u32,
-    /// Open connections for each worker.
+    /// Open connections in all.
     pub connections_max: usize,
+    /// Open connections of one network, unless it is a trusted proxy's.
+    pub connections_of_network: usize,
     /// How long an idle connection stays open.
     pub keep_alive: Duration,
     /// How long a client may take to send a request's head.
@@ -79,7 +86,8 @@ impl Default for ServerConfig {
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             share_port: false,
             backlog: 1024,
-            connections_max: 10_000,
+            connections_max: connections_max(),
+            connections_of_network: connections_max() / 4,
             keep_alive: KEEP_ALIVE,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(20),
@@ -111,6 +119,14 @@ impl ServerConfig {
             ..defaults
         }
     }
+}
+
+/// As many as descriptors allow, of which a connection takes two, and at most 20,000. The rest is for files, the stores, other
+/// nodes and the admin address.
+fn connections_max() -> usize {
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let descriptors = descriptors.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    (descriptors.saturating_sub(OTHER_DESCRIPTORS.min(descriptors / 2)) / 2).clamp(16, CONNECTIONS_MAX)
 }
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {

@@ -7,6 +7,7 @@ use std::path::Path;
 use aws_sdk_dynamodb::types::AttributeValue;
 use engine::{Clock, SystemClock};
 use persistence::{DataFolder, DataFolderError, EmbeddedDynamo, Where};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::{connect, connect_as, put, s};
 
@@ -126,6 +127,31 @@ async fn bookings_whose_time_has_passed_are_swept_and_no_others() {
     let mut left: Vec<_> = left.iter().map(|item| item["SK"].as_s().unwrap().as_str()).collect();
     left.sort_unstable();
     assert_eq!(left, ["for ever", "later", "odd"]);
+}
+
+#[tokio::test]
+async fn pages_and_other_hosts_are_refused() {
+    let server = EmbeddedDynamo::start(Where::Memory).unwrap();
+    let address = server.endpoint().trim_start_matches("http://").to_owned();
+    let port = address.rsplit_once(':').unwrap().1;
+    let ask = async |headers: String| {
+        let mut connection = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer[9..12].parse::<u16>().unwrap()
+    };
+    for host in
+        [address.clone(), "localhost".to_owned(), format!("localhost:{port}"), format!("[::1]:{port}")]
+    {
+        assert_eq!(ask(format!("Host: {host}\r\n")).await, 200, "{host}");
+    }
+    for host in ["rebound.example", "localhost.rebound.example", "127.0.0.1.rebound.example:80", ""] {
+        assert_eq!(ask(format!("Host: {host}\r\n")).await, 403, "{host}");
+    }
+    assert_eq!(ask(format!("Host: {address}\r\nOrigin: http://{address}\r\n")).await, 403);
+    server.stop();
 }
 
 #[tokio::test]

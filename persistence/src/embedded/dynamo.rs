@@ -7,7 +7,7 @@
 //! **Not guarded.** The server checks that requests are signed but not by whom. What keeps others out is that they don't know
 //! where it is: it listens on a random address of `127.0.0.0/8` where the system has them all, which no web page can guess, nor
 //! read the answer. A program on the same machine can look it up; whoever shares the machine with strangers should use another
-//! DynamoDB. Where it is given an address, so that other nodes find it, strangers must not reach that.
+//! DynamoDB. It refuses requests of pages, and those that name another host than this machine. The settings allow a loopback address only.
 
 use std::convert::Infallible;
 use std::fs;

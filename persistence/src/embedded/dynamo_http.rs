@@ -1,11 +1,14 @@
 //! The embedded DynamoDB's requests as HTTP has them: whichever way they come, over a socket or from this process, they have the
 //! same heads and bodies. Over a socket they must be signed too.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use embedded::{Answer, Database, Refusal};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
@@ -23,6 +26,11 @@ pub(super) const JSON: &str = "application/x-amz-json-1.0";
 /// Answers a request that came over a socket.
 pub(super) async fn answer(database: &Database, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
+    if !is_for_this_machine(&head.headers) {
+        let refusal =
+            refused("AccessDeniedException", "the embedded DynamoDB answers programs of this machine");
+        return rendered(StatusCode::FORBIDDEN, refusal.body);
+    }
     if head.method == Method::GET && head.uri.path() == "/" {
         return Response::new(Full::new(Bytes::from_static(b"healthy: embedded DynamoDB\n")));
     }
@@ -47,6 +55,15 @@ pub(super) async fn answer(database: &Database, request: Request<Incoming>) -> R
     };
     let Answer { status, body } = database.call(operation, body).await;
     rendered(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body)
+}
+
+/// Whether a request is no page's: a page names its origin, and one whose name was made to lead here names that in `Host`.
+fn is_for_this_machine(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let is_own = |host: &str| {
+        host == "localhost" || host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
+    };
+    !headers.contains_key(ORIGIN) && host.is_some_and(|host| is_own(host.host()))
 }
 
 /// The call that a request names in [`TARGET_HEADER`].

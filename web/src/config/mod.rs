@@ -179,7 +179,11 @@ mod tests {
         assert_eq!(read(&[listen]).unwrap().store.embedded_listen, "127.0.0.1:8000".parse().ok());
         let named = [listen, ("DYNAMODB_ENDPOINT", "http://127.0.0.1:8001")];
         assert!(read(&named).unwrap_err().contains("KOKORO_DYNAMODB_LISTEN"));
-        assert!(read(&[("KOKORO_DYNAMODB_LISTEN", "8000")]).unwrap_err().contains("KOKORO_DYNAMODB_LISTEN"));
+        for text in ["8000", "0.0.0.0:0", "0.0.0.0:8000", "[::]:8000", "10.0.0.1:8000", "localhost:8000"] {
+            let refusal = read(&[("KOKORO_DYNAMODB_LISTEN", text)]).unwrap_err();
+            assert!(refusal.contains("KOKORO_DYNAMODB_LISTEN"), "{text}: {refusal}");
+        }
+        assert!(read(&[("KOKORO_DYNAMODB_LISTEN", "[::1]:8000")]).is_ok());
     }
 
     #[test]

@@ -130,7 +130,7 @@ const VARIABLES: &[Variable] = &[
     variable(
         "KOKORO_DYNAMODB_LISTEN",
         "a free port of a loopback address of its own",
-        "Address and port of the embedded DynamoDB, for other nodes of a cluster (their DYNAMODB_ENDPOINT). It checks no signature: keep it from strangers.",
+        "Loopback address and port of the embedded DynamoDB, for other nodes on this machine (their DYNAMODB_ENDPOINT). It does not check whose signature it sees.",
     ),
     variable("USERS_TABLE", "Users", "Table of the patients' accounts."),
     variable("DOCTORS_TABLE", "Doctors", "Table of the doctors' accounts and profiles."),

@@ -261,7 +261,8 @@ async fn without_an_entry_there_is_no_access_and_what_was_changed_is_told_as_soo
     let ada = app.user("ada").await;
     let user = app.as_user(&ada);
     assert_eq!(user.post("/medilocker/upload", upload(&ada, &["scan.png"])).await.0, 200);
-    app.dynamo().client().delete_table().table_name("KokoroAudit").send().await.unwrap();
+    let table = &app.dynamo().tables().audit;
+    app.dynamo().client().delete_table().table_name(table).send().await.unwrap();
     let file = json!({"email": ada.email, "filename": "scan.png"});
     for (path, body) in
         [("/medilocker/fetch", json!({"email": ada.email})), ("/medilocker/download", file.clone())]

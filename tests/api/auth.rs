@@ -24,15 +24,15 @@ fn credentials(email: &str, password: &str) -> Value {
 /// A row of `Users` as the old platform wrote it.
 async fn old_account(app: &TestApp, email: &str, password: &str) {
     let hash = bcrypt::hash(password, 4).unwrap();
-    let put = app.dynamo().client().put_item().table_name("Users");
+    let put = app.dynamo().client().put_item().table_name(&app.dynamo().tables().users);
     let put = [("email", email), ("username", "Old Ada"), ("password", &hash), ("phoneNumber", "1234")]
         .iter()
         .fold(put, |put, (name, value)| put.item(*name, AttributeValue::S((*value).to_owned())));
     put.item("location", AttributeValue::Null(true)).send().await.unwrap();
 }
 
-async fn stored_hash(app: &TestApp, table: &str, email: &str) -> String {
-    let get = app.dynamo().client().get_item().table_name(table);
+async fn stored_hash(app: &TestApp, email: &str) -> String {
+    let get = app.dynamo().client().get_item().table_name(&app.dynamo().tables().users);
     let row = get.key("email", AttributeValue::S(email.to_owned())).send().await.unwrap().item.unwrap();
     row["password"].as_s().unwrap().clone()
 }
@@ -53,7 +53,7 @@ async fn a_newcomer_is_welcomed_as_the_contract_says_under_either_path() {
         let message = "Doctor registered. Please complete profile setup.";
         assert_eq!((status, body), (200, json!({"message": message, "doctor": doctor})));
     }
-    assert!(stored_hash(&app, "Users", "ada0@example.com").await.starts_with("$argon2id$"));
+    assert!(stored_hash(&app, "ada0@example.com").await.starts_with("$argon2id$"));
     app.stop().await;
 }
 
@@ -301,13 +301,13 @@ async fn an_account_of_the_old_platform_gets_in_and_its_hash_is_renewed_once() {
         async move { app.post("/auth/loginUser", None, &credentials(email, password)).await }
     };
     assert_eq!(told(log_in("Old@Example.com", "pW").await), (401, "invalid_credentials".to_owned()));
-    assert!(stored_hash(&app, "Users", "Old@Example.com").await.starts_with("$2b$"));
+    assert!(stored_hash(&app, "Old@Example.com").await.starts_with("$2b$"));
     let (status, body) = log_in("Old@Example.com", "pw").await;
     assert_eq!((status, &body["user"]), (200, &json!({"name": "Old Ada", "email": "Old@Example.com"})));
-    let renewed = stored_hash(&app, "Users", "Old@Example.com").await;
+    let renewed = stored_hash(&app, "Old@Example.com").await;
     assert!(renewed.starts_with("$argon2id$"), "{renewed}");
     assert_eq!(log_in("Old@Example.com", "pw").await.0, 200);
-    assert_eq!(stored_hash(&app, "Users", "Old@Example.com").await, renewed);
+    assert_eq!(stored_hash(&app, "Old@Example.com").await, renewed);
     assert_eq!(log_in("Old@Example.com", "pW").await.0, 401);
     app.stop().await;
 }

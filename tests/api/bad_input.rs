@@ -41,7 +41,8 @@ fn calls(ada: &TestUser, asha: &TestUser) -> Vec<(&'static str, Option<String>, 
 /// How many rows each table holds.
 async fn rows(app: &TestApp) -> Vec<i32> {
     let mut counts = Vec::new();
-    for table in ["Users", "Doctors", "DoctorAvailabilityTable", "DoctorBookingsTable"] {
+    let tables = app.dynamo().tables();
+    for table in [&tables.users, &tables.doctors, &tables.availability, &tables.bookings] {
         counts.push(app.dynamo().client().scan().table_name(table).send().await.unwrap().count());
     }
     counts

@@ -32,7 +32,7 @@ async fn old_booking(app: &TestApp, doctor: &TestUser, date: &str, start: &str, 
         ("start", start.to_owned()),
         ("user_id", user.clone()),
     ];
-    let put = app.dynamo().client().put_item().table_name("DoctorBookingsTable");
+    let put = app.dynamo().client().put_item().table_name(&app.dynamo().tables().bookings);
     let put = row.into_iter().fold(put, |put, (name, value)| put.item(name, AttributeValue::S(value)));
     put.send().await.unwrap();
 }

@@ -13,7 +13,8 @@ use crate::harness::{PASSWORD, Reply, TestApp, TestUser, told};
 use crate::ollama::{Ollama, messages};
 
 async fn rows_of_anybody(app: &TestApp) -> i32 {
-    app.dynamo().client().scan().table_name("ChatHistory").send().await.unwrap().count()
+    let table = &app.dynamo().tables().chat_history;
+    app.dynamo().client().scan().table_name(table).send().await.unwrap().count()
 }
 
 #[actix_web::test]
@@ -23,7 +24,7 @@ async fn a_history_shows_a_user_its_own_exchanges_and_nobody_elses() {
     talk(&app, &mut ollama, &ada, "first", "one").await;
     app.clock.advance(chrono::TimeDelta::hours(1));
     talk(&app, &mut ollama, &ada, "second", "two").await;
-    let old = app.dynamo().client().put_item().table_name("ChatHistory");
+    let old = app.dynamo().client().put_item().table_name(&app.dynamo().tables().chat_history);
     let old = [
         ("email", &*ada.email),
         ("user_message", r#"{"role":"user","text":"old"}"#),

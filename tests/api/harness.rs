@@ -19,6 +19,8 @@ use web::config::{
 };
 use web::startup::{Application, Ended, EngineStore, Surroundings};
 
+use crate::external::ExternalStores;
+
 /// 10:00 on a Monday, in Kolkata.
 pub const MONDAY_AT_TEN: &str = "2026-11-23T04:30:00Z";
 /// The password of everybody.
@@ -30,9 +32,12 @@ pub struct TestApp {
     pub admin_url: Option<String>,
     pub clock: Arc<ManualClock>,
     pub client: reqwest::Client,
+    /// The buckets of this application alone, if another S3 is in use.
+    pub buckets: BucketNames,
     address: String,
     dynamo: Dynamo,
     directory: Directory,
+    external: ExternalStores,
     stop: oneshot::Sender<()>,
     running: JoinHandle<anyhow::Result<Ended>>,
 }
@@ -113,7 +118,9 @@ impl TestApp {
     }
 
     /// The same with other settings.
-    pub async fn start_with(config: Config) -> Self {
+    pub async fn start_with(mut config: Config) -> Self {
+        let external = ExternalStores::lay_over(&mut config);
+        let buckets = config.files.buckets.clone();
         let clock = clock();
         let application = build(config, &clock).await.unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -122,9 +129,11 @@ impl TestApp {
             admin_url: application.admin_url(),
             clock,
             client: reqwest::Client::new(),
+            buckets,
             address: application.address().to_string(),
             dynamo: application.dynamo().clone(),
             directory: application.directory(),
+            external,
             stop,
             running: actix_web::rt::spawn(application.run_until_stopped(async {
                 let _ = stopped.await;
@@ -151,6 +160,7 @@ impl TestApp {
     pub async fn stop(self) {
         self.stop.send(()).unwrap();
         assert_eq!(self.running.await.unwrap().unwrap(), Ended::Stopped);
+        self.external.remove_all(&self.dynamo).await;
     }
 
     /// A patient called `name`, signed up and logged in.

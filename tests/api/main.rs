@@ -1,7 +1,11 @@
-//! The real application over real HTTP, on the embedded server in memory and a clock that stands still.
+//! The real application over real HTTP, on the embedded server in memory and a clock that stands still. Over other
+//! stores if `KOKORO_TEST_DYNAMODB_ENDPOINT` and `KOKORO_TEST_S3_ENDPOINT` name them.
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "a test may panic, and nobody links it")]
 
+mod external;
+#[path = "../store/fresh_names.rs"]
+mod fresh_names;
 mod harness;
 
 mod audit;

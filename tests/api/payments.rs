@@ -27,7 +27,8 @@ pub async fn start() -> (TestApp, Razorpay, TestUser) {
 
 /// The payments table: each row's attributes as text, NULL as `null`.
 pub async fn rows(app: &TestApp) -> Vec<Value> {
-    let rows = app.dynamo().client().scan().table_name("PaymentsTable").send().await.unwrap();
+    let table = &app.dynamo().tables().payments;
+    let rows = app.dynamo().client().scan().table_name(table).send().await.unwrap();
     let value = |value: &AttributeValue| match value {
         AttributeValue::S(text) | AttributeValue::N(text) => json!(text),
         AttributeValue::Null(_) => Value::Null,
@@ -326,7 +327,8 @@ async fn a_payment_that_did_not_come_through_one_of_our_links_is_nobodys() {
     razorpay.change(&pay, "notes", json!({"kokoro_reference": "kokoro_00000000000000000000000000000000"}));
     // As the old platform keeps it.
     let text = |text: &str| AttributeValue::S(text.to_owned());
-    let put = app.dynamo().client().put_item().table_name("PaymentsTable").item("payment_id", text(&pay));
+    let table = &app.dynamo().tables().payments;
+    let put = app.dynamo().client().put_item().table_name(table).item("payment_id", text(&pay));
     let put = put.item("status", text("captured")).item("order_id", text("order_1"));
     let put = put.item("amount", AttributeValue::N("499.98".to_owned())).item("currency", text("INR"));
     let put = put.item("timestamp", text("2025-01-01")).item("invoice_url", AttributeValue::Null(true));

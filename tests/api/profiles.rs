@@ -220,7 +220,8 @@ async fn a_photo_is_for_everybody_and_an_identity_for_nobody() {
     let (status, body) = complete(&app, &asha, documents).await;
     assert_eq!(status, 200, "{body}");
     let row = row(&app, &asha).await;
-    let folder = "https://kokoro-doctor-documents.s3.amazonaws.com/doctors/asha@clinic.example";
+    let bucket = &app.buckets.documents;
+    let folder = format!("https://{bucket}.s3.amazonaws.com/doctors/asha@clinic.example");
     assert_eq!(row["govtIdProof"], s(&format!("{folder}/govtIdProof/id.pdf")));
     assert_eq!(row["degreeCertificate"], s(&format!("{folder}/degreeCertificate/degree")));
 

@@ -5,13 +5,10 @@ use std::io::Write;
 
 use aws_sdk_s3::primitives::ByteStream;
 use chrono::{DateTime, Utc};
-use engine::chance::{Chance, SystemChance};
 use engine::{Clock, SystemClock};
-use persistence::{
-    BucketNames, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, FileName, Locker, NewFile, S3, Where,
-};
+use persistence::{Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, FileName, Locker, NewFile, S3, Where};
 
-use crate::harness;
+use crate::{fresh_names, harness};
 
 /// One S3 under test, with a journal beside it.
 pub(crate) struct Files {
@@ -21,13 +18,7 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) async fn connect(s3: Endpoint, dynamo: Dynamo) -> Self {
-        let prefix = format!("test-{:08x}", SystemChance.bits() >> 96);
-        let BucketNames { medilocker, documents } = BucketNames::default();
-        let buckets = BucketNames {
-            medilocker: format!("{prefix}-{medilocker}"),
-            documents: format!("{prefix}-{documents}"),
-        };
-        let s3 = S3::connect(s3, None, buckets).await.unwrap();
+        let s3 = S3::connect(s3, None, fresh_names::buckets()).await.unwrap();
         s3.create_missing_buckets().await.unwrap();
         Self { s3, dynamo }
     }

@@ -15,6 +15,7 @@ use engine::{
 };
 use persistence::{Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
 
+use crate::fresh_names;
 use crate::proxy::LossyProxy;
 
 /// One store under test.
@@ -147,31 +148,12 @@ pub(crate) async fn each_endpoint(test: impl AsyncFn(&str)) {
 
 /// A client with table names that nobody else uses.
 pub(crate) async fn connect(endpoint: &str) -> Dynamo {
-    connect_as(endpoint, names()).await
+    connect_as(endpoint, fresh_names::tables()).await
 }
 
 /// A client with these table names.
 pub(crate) async fn connect_as(endpoint: &str, names: TableNames) -> Dynamo {
     Dynamo::connect(Endpoint::At(endpoint.to_owned()), names).await.unwrap()
-}
-
-/// Table names that nobody else uses.
-pub(crate) fn names() -> TableNames {
-    let prefix = format!("test-{:08x}", SystemChance.bits() >> 96);
-    let name = |name: String| format!("{prefix}-{name}");
-    let TableNames { users, doctors, availability, bookings, chat_history, payments, engine, nodes, audit } =
-        TableNames::default();
-    TableNames {
-        users: name(users),
-        doctors: name(doctors),
-        availability: name(availability),
-        bookings: name(bookings),
-        chat_history: name(chat_history),
-        payments: name(payments),
-        engine: name(engine),
-        nodes: name(nodes),
-        audit: name(audit),
-    }
 }
 
 /// Puts a row as it is.

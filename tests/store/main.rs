@@ -15,6 +15,7 @@ mod durability;
 mod embedded;
 mod embedded_s3;
 mod files;
+mod fresh_names;
 mod harness;
 mod listing;
 mod locker;

@@ -8,7 +8,8 @@ use engine::shard::Ring;
 use engine::store::{BookingStore, Claim, CommitError, FenceCheck, Fences};
 use persistence::{DataFolder, Dynamo, EmbeddedDynamo, Endpoint, Where};
 
-use crate::harness::{batch, booked, connect, date, doctor, fresh, names, own, seat, stored};
+use crate::fresh_names;
+use crate::harness::{batch, booked, connect, date, doctor, fresh, own, seat, stored};
 
 const ROUNDS: usize = 20;
 const COMMITS: usize = 40;
@@ -17,7 +18,7 @@ const COMMITS: usize = 40;
 async fn in_this_process_an_answered_claim_has_nothing_to_come_and_all_before_it_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let server = EmbeddedDynamo::start(Where::File(DataFolder::lock(folder.path()).unwrap())).unwrap();
-    let dynamo = Dynamo::connect(Endpoint::Own(server.own_process()), names()).await.unwrap();
+    let dynamo = Dynamo::connect(Endpoint::Own(server.own_process()), fresh_names::tables()).await.unwrap();
     dynamo.create_missing_tables().await.unwrap();
     let (dr, fences) = (doctor("dr@x.com"), dynamo.fences(Ring::default()));
     assert_eq!(fences.settle(), Duration::ZERO);

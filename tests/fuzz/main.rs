@@ -4,6 +4,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[expect(unreachable_pub, reason = "it serves `tests/api` as well")]
+#[path = "../api/external.rs"]
+mod external;
+#[path = "../store/fresh_names.rs"]
+mod fresh_names;
 #[expect(dead_code, unreachable_pub, reason = "it serves `tests/api` as well, which uses the rest")]
 #[path = "../api/harness.rs"]
 mod harness;

@@ -14,13 +14,16 @@ use crate::{fresh_names, harness};
 pub(crate) struct Files {
     pub(crate) s3: S3,
     pub(crate) dynamo: Dynamo,
+    /// Whether it is ours, and not one that the environment names.
+    pub(crate) is_embedded: bool,
 }
 
 impl Files {
     pub(crate) async fn connect(s3: Endpoint, dynamo: Dynamo) -> Self {
+        let is_embedded = matches!(s3, Endpoint::With { .. });
         let s3 = S3::connect(s3, None, fresh_names::buckets()).await.unwrap();
         s3.create_missing_buckets().await.unwrap();
-        Self { s3, dynamo }
+        Self { s3, dynamo, is_embedded }
     }
 
     /// A locker as a process has it that has just started.

@@ -10,6 +10,7 @@ mod audit;
 mod chats;
 mod claims;
 mod commits;
+mod conditional_reads;
 mod documents;
 mod durability;
 mod embedded;

@@ -1,11 +1,13 @@
 //! The servers of the default run: DynamoDB and S3 over files in the data folder, on loopback with threads of their own; this
 //! process reaches the DynamoDB without them. To the rest of the program they differ from AWS only in their [`crate::Endpoint`].
 
+mod conditions;
 mod dynamo;
 mod dynamo_http;
 mod http;
 mod objects;
 mod own_process;
+mod reads;
 mod s3;
 mod s3_calls;
 

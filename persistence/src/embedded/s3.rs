@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::objects::Objects;
+use super::reads::Reads;
 use super::s3_calls::Calls;
 use super::{EmbeddedError, Where, http};
 use crate::aws::{AccessKeys, Endpoint};
@@ -77,8 +78,11 @@ impl EmbeddedS3 {
         SockRef::from(&listener).set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
         let address = listener.local_addr()?;
         let keys = AccessKeys { id: KEY_ID.to_owned(), secret };
-        let mut service = S3ServiceBuilder::new(Calls::new(objects));
-        service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(bounds()))));
+        let calls = Calls::new(objects);
+        let config = Arc::new(StaticConfigProvider::new(Arc::new(bounds())));
+        let mut service = S3ServiceBuilder::new(calls.clone());
+        service.set_config(Arc::clone(&config) as _);
+        service.set_route(Reads::new(calls, config));
         service.set_auth(SimpleAuth::from_single(keys.id.clone(), keys.secret.clone()));
         let service = service.build();
         let (stop, stopping) = watch::channel(false);

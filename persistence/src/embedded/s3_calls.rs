@@ -1,11 +1,14 @@
 //! The calls of S3 that this program makes, over [`Objects`]; every other is refused as not implemented.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures::StreamExt;
+use hyper::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::http::{Extensions, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::checksum::ChecksumHasher;
 use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
@@ -18,7 +21,9 @@ use s3s::dto::{
 use s3s::{Body, S3, S3Error, S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 use tokio::io::AsyncWriteExt;
 
+use super::conditions::{Conditions, Outcome, Validators};
 use super::objects::{About, Listed, Objects, Stored};
+use super::reads::Status;
 use crate::pieces::Pieces;
 
 /// The largest object: what the program's own limit lets through, and then some.
@@ -30,6 +35,7 @@ const UNENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
 /// Answers S3's calls.
+#[derive(Clone)]
 pub(super) struct Calls {
     objects: Arc<Objects>,
 }
@@ -59,6 +65,29 @@ impl Calls {
             .await?
             .map_err(|has_bucket| if has_bucket { s3_error!(NoSuchKey) } else { s3_error!(NoSuchBucket) })
     }
+
+    /// Finds an object and evaluates the conditions of the request. Tag, date, size and bytes come from one open file.
+    async fn read(&self, bucket: String, key: String, extensions: &Extensions) -> S3Result<Read> {
+        let stored = self.find(bucket, key).await?;
+        let conditions = extensions.get::<Conditions>().cloned().unwrap_or_default();
+        let size = stored.size;
+        let object = Validators { e_tag: &stored.about.e_tag, modified: stored.modified, size };
+        match conditions.evaluate(&object) {
+            Outcome::Whole => Ok(Read { stored, part: 0..size, status: StatusCode::OK }),
+            Outcome::Part(part) => Ok(Read { stored, part, status: StatusCode::PARTIAL_CONTENT }),
+            Outcome::NotModified => Ok(Read { stored, part: 0..0, status: StatusCode::NOT_MODIFIED }),
+            Outcome::PreconditionFailed => Err(s3_error!(PreconditionFailed)),
+            Outcome::NotSatisfiable => Err(not_satisfiable(size)?),
+        }
+    }
+}
+
+/// The answer to a GET or HEAD.
+struct Read {
+    stored: Stored,
+    /// The bytes to send.
+    part: Range<u64>,
+    status: StatusCode,
 }
 
 #[async_trait::async_trait]
@@ -120,26 +149,28 @@ impl S3 for Calls {
     }
 
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        let stored = self.find(req.input.bucket, req.input.key).await?;
-        Ok(S3Response::new(HeadObjectOutput {
-            content_length: Some(signed(stored.size)?),
+        let HeadObjectInput { bucket, key, .. } = req.input;
+        // A range counts for HEAD as well: S3's reference of `HeadObject` says so, unlike RFC 9110.
+        let Read { stored, part, status } = self.read(bucket, key, &req.extensions).await?;
+        let output = HeadObjectOutput {
+            content_length: Some(signed(part.end - part.start)?),
+            content_range: content_range(status, &part, stored.size),
+            accept_ranges: Some("bytes".to_owned()),
             content_type: stored.about.content_type,
             e_tag: Some(ETag::Strong(stored.about.e_tag)),
             last_modified: Some(Timestamp::from(stored.modified)),
             metadata: Some(stored.about.metadata.into_iter().collect()),
             ..Default::default()
-        }))
+        };
+        Ok(with_status(output, status))
     }
 
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        let stored = self.find(req.input.bucket, req.input.key).await?;
-        let size = stored.size;
-        let part = req.input.range.map(|range| range.check(size)).transpose()?;
-        let content_range = part.as_ref().map(|part| format!("bytes {}-{}/{size}", part.start, part.end - 1));
-        let part = part.unwrap_or(0..size);
-        Ok(S3Response::new(GetObjectOutput {
+        let GetObjectInput { bucket, key, .. } = req.input;
+        let Read { stored, part, status } = self.read(bucket, key, &req.extensions).await?;
+        let output = GetObjectOutput {
             content_length: Some(signed(part.end - part.start)?),
-            content_range,
+            content_range: content_range(status, &part, stored.size),
             accept_ranges: Some("bytes".to_owned()),
             body: Some(StreamingBlob::from(Body::http_body(Pieces::of(stored.file, part)))),
             content_type: stored.about.content_type,
@@ -147,7 +178,8 @@ impl S3 for Calls {
             last_modified: Some(Timestamp::from(stored.modified)),
             metadata: Some(stored.about.metadata.into_iter().collect()),
             ..Default::default()
-        }))
+        };
+        Ok(with_status(output, status))
     }
 
     async fn delete_object(
@@ -203,6 +235,27 @@ impl S3 for Calls {
             ..Default::default()
         }))
     }
+}
+
+/// The `Content-Range` of a partial answer.
+fn content_range(status: StatusCode, part: &Range<u64>, size: u64) -> Option<String> {
+    let is_part = status == StatusCode::PARTIAL_CONTENT;
+    is_part.then(|| format!("bytes {}-{}/{size}", part.start, part.end - 1))
+}
+
+fn with_status<T>(output: T, status: StatusCode) -> S3Response<T> {
+    let mut response = S3Response::new(output);
+    response.extensions.insert(Status(status));
+    response
+}
+
+fn not_satisfiable(size: u64) -> S3Result<S3Error> {
+    let unsatisfied = HeaderValue::try_from(format!("bytes */{size}")).map_err(S3Error::internal_error)?;
+    let mut error = s3_error!(InvalidRange);
+    // `s3s` replaces all headers of the error with these.
+    let xml = (CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    error.set_headers(HeaderMap::from_iter([xml, (CONTENT_RANGE, unsatisfied)]));
+    Ok(error)
 }
 
 /// What was computed of a body while it was written.

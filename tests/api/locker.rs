@@ -395,6 +395,30 @@ async fn a_link_carries_no_token_and_dies_when_altered() {
 }
 
 #[actix_web::test]
+async fn download_that_is_resumed_after_the_file_was_replaced_is_the_new_file() {
+    let app = started().await;
+    let ada = app.user("ada").await;
+    let user = locker(&app, &ada);
+    assert_eq!(user.upload(&[file("scan.png", &[b'A'; 1000])]).await.0, 200);
+    let (_, body) = user.on("download", "scan.png").await;
+    let url = body["download_url"].as_str().unwrap();
+    let whole = reqwest::get(url).await.unwrap();
+    let tag = whole.headers()["etag"].clone();
+    let resume = || app.client.get(url).header("range", "bytes=500-").header("if-range", &tag).send();
+
+    let rest = resume().await.unwrap();
+    assert_eq!(rest.status(), 206);
+    assert_eq!(rest.bytes().await.unwrap(), [b'A'; 500][..]);
+
+    assert_eq!(user.on("delete", "scan.png").await.0, 200);
+    assert_eq!(user.upload(&[file("scan.png", &[b'B'; 1000])]).await.0, 200);
+    let rest = resume().await.unwrap();
+    assert_eq!(rest.status(), 200);
+    assert_eq!(rest.bytes().await.unwrap(), [b'B'; 1000][..]);
+    app.stop().await;
+}
+
+#[actix_web::test]
 async fn the_other_calls_need_whole_bodies_too() {
     let app = started().await;
     let ada = app.user("ada").await;

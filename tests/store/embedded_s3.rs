@@ -226,6 +226,12 @@ async fn what_it_does_not_know_or_cannot_keep_it_refuses() {
     assert_eq!(copy.send().await.unwrap_err().code(), Some("NotImplemented"));
     let long = client.put_object().bucket(bucket()).key("k".repeat(1025)).body(ByteStream::from_static(b"x"));
     assert_eq!(long.send().await.unwrap_err().code(), Some("KeyTooLongError"));
+    let put = || client.put_object().bucket(bucket()).key("k").body(ByteStream::from_static(b"x"));
+    for conditional in [put().if_match("\"tag\""), put().if_match("*"), put().if_none_match("\"tag\"")] {
+        assert_eq!(conditional.send().await.unwrap_err().code(), Some("NotImplemented"));
+    }
+    let delete = client.delete_object().bucket(bucket()).key("k").if_match("*");
+    assert_eq!(delete.send().await.unwrap_err().code(), Some("NotImplemented"));
     let nowhere = client.put_object().bucket("nowhere").key("k").body(ByteStream::from_static(b"x"));
     assert_eq!(nowhere.send().await.unwrap_err().code(), Some("NoSuchBucket"));
     let large = client.put_object().bucket(bucket()).key("k").body(ByteStream::from(vec![0; 33 << 20]));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Weekday;
-use chrono_tz::Tz;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engine::runtime::{Engine, Parts, Placement};
 use engine::shard::Ring;
@@ -21,6 +20,10 @@ const CLIENTS: usize = 256;
 const WEEK: [Weekday; 7] =
     [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat, Weekday::Sun];
 
+fn clinic() -> Clinic {
+    Clinic::compiled_in("Asia/Kolkata").expect("a zone that is compiled in")
+}
+
 fn doctor(number: usize) -> DoctorId {
     DoctorId::parse(&format!("doctor{number}@clinic.example")).expect("an address")
 }
@@ -31,7 +34,7 @@ async fn start(store: &MemoryStore) -> Engine {
         fences: Arc::new(store.clone()),
         clock: Arc::new(SystemClock),
         chance: Arc::new(SystemChance),
-        clinic: Clinic::new(Tz::Asia__Kolkata),
+        clinic: clinic(),
         ring: Ring::default(),
         membership: Membership::Solo,
         placement: Placement::threads(1),
@@ -44,7 +47,7 @@ async fn start(store: &MemoryStore) -> Engine {
 async fn client(doctors: Router, number: usize, rounds: u64) {
     let user = UserId::parse(&format!("patient{number}@example.com")).expect("an address");
     let start = SlotStart::all().nth(number % 48).expect("a slot");
-    let date = Clinic::new(Tz::Asia__Kolkata).today(SystemClock.now()) + chrono::Days::new(3);
+    let date = clinic().today(SystemClock.now()) + chrono::Days::new(3);
     for round in 0..rounds {
         let turn = usize::try_from(round).unwrap_or(0);
         let doctor = doctor((number * 7 + turn * 13) % DOCTORS);

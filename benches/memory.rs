@@ -9,7 +9,6 @@
 use std::sync::Arc;
 
 use chrono::{Days, NaiveDate, Weekday};
-use chrono_tz::Tz;
 use engine::calendar::{Booking, DateSpelling, ScheduleRow, SpellingSet};
 use engine::runtime::{Engine, Parts, Placement};
 use engine::shard::Ring;
@@ -43,7 +42,7 @@ const TURNS: usize = 15;
 struct MadeUp;
 
 fn clinic() -> Clinic {
-    Clinic::new(Tz::Asia__Kolkata)
+    Clinic::compiled_in("Asia/Kolkata").expect("a zone that is compiled in")
 }
 
 fn date(day: usize) -> NaiveDate {

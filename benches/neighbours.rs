@@ -19,7 +19,6 @@ use anyhow::{Context, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::Days;
-use chrono_tz::Tz;
 use engine::{Clinic, Clock, SystemClock};
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -125,7 +124,8 @@ fn meanwhile<T>(url: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::
 }
 
 async fn book(caller: Caller, stop: &AtomicBool) -> anyhow::Result<Vec<Duration>> {
-    let today = Clinic::new(Tz::Asia__Kolkata).today(SystemClock.now());
+    let clinic = Clinic::compiled_in("Asia/Kolkata").context("the zone is not compiled in")?;
+    let today = clinic.today(SystemClock.now());
     let mut taken = Vec::new();
     for turn in 0_u64.. {
         if stop.load(Ordering::Acquire) {

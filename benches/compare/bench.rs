@@ -5,7 +5,6 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
-use chrono_tz::Tz;
 use engine::{Clinic, Clock, SystemClock};
 use futures::{StreamExt, TryStreamExt, stream};
 use tempfile::TempDir;
@@ -20,6 +19,11 @@ use crate::store::{Hours, add_doctors, connect, doctor, in_folder};
 pub(crate) const DOCTORS: usize = 1_000;
 /// Calls at once while doctors are brought into memory.
 const AT_ONCE: usize = 32;
+
+/// Where the doctors are: the servers' default.
+pub(crate) fn clinic() -> Clinic {
+    Clinic::compiled_in("Asia/Kolkata").expect("a zone that is compiled in")
+}
 
 /// A run of this command.
 pub(crate) struct Bench {
@@ -53,7 +57,7 @@ impl Bench {
 
     /// Today, where the doctors are.
     pub(crate) fn today() -> NaiveDate {
-        Clinic::new(Tz::Asia__Kolkata).today(SystemClock.now())
+        clinic().today(SystemClock.now())
     }
 
     /// A program that answers with bytes that it was given.

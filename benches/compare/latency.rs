@@ -5,7 +5,7 @@ use std::thread;
 use anyhow::anyhow;
 use load::{Call, Mix, Pace, Run};
 
-use crate::bench::{Bench, DOCTORS};
+use crate::bench::{Bench, DOCTORS, clinic};
 use crate::result::{Figure, Goal, Part};
 use crate::rounds::{CLIENTS, Target, bookings};
 
@@ -18,7 +18,7 @@ const LOOKERS: usize = 64;
 /// has its own peaks: a shared machine has minutes in which it does half as much.
 pub(crate) fn half_peak(bench: &Bench) -> anyhow::Result<Part> {
     let mut part = Part::new("half-peak");
-    let dates = load::dates_from_tomorrow(chrono_tz::Tz::Asia__Kolkata);
+    let dates = load::dates_from_tomorrow(&clinic());
     let (kokoro, postgres) = (bench.durable("half-peak", DOCTORS)?, bench.postgres()?);
     bench.bring_into_memory(&kokoro, DOCTORS, &dates)?;
     let target = |name: &str, server| Target::new(name, server, "", DOCTORS);
@@ -63,7 +63,7 @@ pub(crate) fn half_peak(bench: &Bench) -> anyhow::Result<Part> {
 pub(crate) fn beside_bookings(bench: &Bench) -> anyhow::Result<Part> {
     let mut part = Part::new("beside-bookings");
     let kokoro = bench.durable("beside-bookings", DOCTORS)?;
-    let dates = load::dates_from_tomorrow(chrono_tz::Tz::Asia__Kolkata);
+    let dates = load::dates_from_tomorrow(&clinic());
     bench.bring_into_memory(&kokoro, DOCTORS, &dates)?;
     let mut alone = Target::new("available alone", &kokoro, "", DOCTORS)?;
     let mut beside = Target::new("available beside bookings", &kokoro, "", DOCTORS)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use load::{Call, Check, Draw, Measured, Mix, Pace, Patients, Run, Site};
 
+use crate::bench::clinic;
 use crate::result::{Figure, Part};
 use crate::server::{SECRET, Server};
 use crate::store::doctor;
@@ -51,7 +52,7 @@ pub(crate) fn site(prefix: &str, doctors: usize) -> Site {
         url: prefix.to_owned(),
         secret: SECRET.as_bytes().to_vec(),
         doctors: (0..doctors).map(doctor).collect(),
-        dates: load::dates_from_tomorrow(chrono_tz::Tz::Asia__Kolkata),
+        dates: load::dates_from_tomorrow(&clinic()),
         starts: load::every_half_hour(),
         users: USERS,
         threads: LOAD_THREADS,

@@ -5,14 +5,14 @@ use anyhow::{Context, ensure};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{Days, NaiveDate};
-use chrono_tz::Tz;
 use engine::limits::{BOOKING_WINDOW_DAYS, SEATS_PER_SLOT};
-use engine::{Clinic, Clock, SystemClock};
+use engine::{Clock, SystemClock};
 use futures::future::try_join_all;
 use reqwest::Client;
 use ring::hmac;
 use serde_json::{Value, json};
 
+use crate::bench::Bench;
 use crate::server::SECRET;
 use crate::store::{PART_TIME, doctor};
 
@@ -37,7 +37,7 @@ impl<'a> Asked<'a> {
 
     /// Fails where it keeps other rules. The date of the calls is the last of the window, which no load touches.
     pub(crate) async fn keeps_the_rules(&self) -> anyhow::Result<()> {
-        let today = Clinic::new(Tz::Asia__Kolkata).today(SystemClock.now());
+        let today = Bench::today();
         let date = today + Days::new(BOOKING_WINDOW_DAYS);
         let doctor = doctor(DOCTOR);
         let seat = |date: NaiveDate, start: &str| json!({"doctor_id": doctor, "date": date.to_string(), "start": start});

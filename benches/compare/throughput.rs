@@ -3,7 +3,7 @@
 use anyhow::bail;
 use load::{Call, Check, Draw, Mix, Pace, Run};
 
-use crate::bench::{Bench, DOCTORS};
+use crate::bench::{Bench, DOCTORS, clinic};
 use crate::result::{Figure, Goal, Part};
 use crate::rounds::{Target, bookings, take_turns};
 use crate::server::Server;
@@ -31,7 +31,7 @@ impl Durable {
             postgres: bench.postgres()?,
             conditional: bench.conditional()?,
         };
-        let dates = load::dates_from_tomorrow(chrono_tz::Tz::Asia__Kolkata);
+        let dates = load::dates_from_tomorrow(&clinic());
         bench.bring_into_memory(&this.kokoro, DOCTORS, &dates)?;
         Ok(this)
     }
@@ -49,7 +49,7 @@ impl Durable {
 pub(crate) fn available(bench: &Bench) -> anyhow::Result<Part> {
     let mut part = Part::new("available");
     let (bare, kokoro) = (bench.bare()?, bench.durable("available", DOCTORS)?);
-    let dates = load::dates_from_tomorrow(chrono_tz::Tz::Asia__Kolkata);
+    let dates = load::dates_from_tomorrow(&clinic());
     bench.bring_into_memory(&kokoro, DOCTORS, &dates)?;
     let run = Run { mix: Mix { available: 1, ..Mix::NONE }, ..bookings(bench.effort) };
     let mut targets = [
@@ -95,7 +95,7 @@ pub(crate) fn dynamo_shaped(bench: &Bench) -> anyhow::Result<Part> {
     let mut pairs = Vec::new();
     for delay in DELAYS {
         let (shaped, kokoro) = bench.on_dynamo_shaped(delay)?;
-        let dates = load::dates_from_tomorrow(chrono_tz::Tz::Asia__Kolkata);
+        let dates = load::dates_from_tomorrow(&clinic());
         bench.bring_into_memory(&kokoro, DOCTORS, &dates)?;
         pairs.push((delay, shaped, kokoro));
     }

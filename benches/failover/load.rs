@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use chrono::Days;
-use chrono_tz::Tz;
 use engine::limits::SEATS_PER_SLOT;
 use engine::{Chance, Clinic, Clock, SeededChance, SystemClock};
 use reqwest::Client;
@@ -340,7 +339,8 @@ fn told(status: u16, body: &[u8]) -> Told {
 
 /// The clinic's date, `days` from today. Tomorrow and the 13 days after it stay in the window beyond midnight.
 pub(crate) fn date_in(days: u64) -> String {
-    (Clinic::new(Tz::Asia__Kolkata).today(SystemClock.now()) + Days::new(days)).to_string()
+    let clinic = Clinic::compiled_in("Asia/Kolkata").expect("a zone that is compiled in");
+    (clinic.today(SystemClock.now()) + Days::new(days)).to_string()
 }
 
 /// The start of a slot, by its number in the day.

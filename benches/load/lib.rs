@@ -9,12 +9,13 @@
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
 //! use std::time::Duration;
+//! use anyhow::Context;
 //! use load::{Check, Draw, Mix, Pace, Patients, Run, Site};
 //! let site = Site {
 //!     url: "http://127.0.0.1:8080".to_owned(),
 //!     secret: vec![b'x'; 32],
 //!     doctors: (0..1_000).map(|number| format!("doctor{number}@clinic.example")).collect(),
-//!     dates: load::dates_from_tomorrow(chrono_tz::Tz::Asia__Kolkata),
+//!     dates: load::dates_from_tomorrow(&engine::Clinic::compiled_in("Asia/Kolkata").context("no zone")?),
 //!     starts: load::every_half_hour(),
 //!     users: 512,
 //!     threads: 2,

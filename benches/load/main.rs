@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use chrono_tz::Tz;
 use clap::{Parser, ValueEnum};
+use engine::Clinic;
 use load::{Check, Draw, Mix, Pace, Patients, Run, Site};
 
 /// What tokens are signed with. Never an option: the command line is for all to see.
@@ -34,8 +34,8 @@ struct Options {
     #[arg(long, default_value_t = 500)]
     users: usize,
     /// The clinic's time zone.
-    #[arg(long, env = "CLINIC_TIME_ZONE", default_value = "Asia/Kolkata")]
-    zone: Tz,
+    #[arg(long, env = "CLINIC_TIME_ZONE", default_value = "Asia/Kolkata", value_parser = clinic)]
+    zone: Clinic,
     /// How often each call is made, relative to the others: available, book, cancel, user.
     #[arg(long, default_value = "available=8,book=1,cancel=1", value_parser = mix)]
     mix: Mix,
@@ -85,7 +85,7 @@ fn main() -> anyhow::Result<()> {
         url: options.url.clone(),
         secret: secret.into_bytes(),
         doctors: (0..options.doctors).map(|number| format!("doctor{number}@clinic.example")).collect(),
-        dates: load::dates_from_tomorrow(options.zone),
+        dates: load::dates_from_tomorrow(&options.zone),
         starts: load::every_half_hour(),
         users: options.users,
         threads: options.threads,
@@ -131,6 +131,10 @@ impl Options {
         };
         Ok(self.rate.iter().map(open).collect())
     }
+}
+
+fn clinic(zone: &str) -> anyhow::Result<Clinic> {
+    Clinic::compiled_in(zone).context("an IANA time zone such as Asia/Kolkata is needed")
 }
 
 fn mix(text: &str) -> anyhow::Result<Mix> {

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use chrono::{Days, NaiveDate};
-use chrono_tz::Tz;
 use engine::limits::{BOOKING_WINDOW_DAYS, SEATS_PER_SLOT};
 use engine::{Clinic, Clock, SystemClock};
 
@@ -56,8 +55,8 @@ impl Site {
 }
 
 /// Dates that can be booked, on the clinic's calendar, also when midnight passes meanwhile: neither today nor the last day.
-pub fn dates_from_tomorrow(zone: Tz) -> Vec<NaiveDate> {
-    let today = Clinic::new(zone).today(SystemClock.now());
+pub fn dates_from_tomorrow(clinic: &Clinic) -> Vec<NaiveDate> {
+    let today = clinic.today(SystemClock.now());
     (1..BOOKING_WINDOW_DAYS).map(|days| today + Days::new(days)).collect()
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Barrier, OnceLock};
 use std::time::Duration;
 
-use chrono_tz::Tz;
+use engine::Clinic;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -77,7 +77,7 @@ async fn measured(server: &Server, run: &Run) -> (Measured, usize) {
         url: "http://127.0.0.1:1".to_owned(),
         secret: vec![b'x'; 32],
         doctors: vec!["doctor@clinic.example".to_owned()],
-        dates: dates_from_tomorrow(Tz::Asia__Kolkata),
+        dates: dates_from_tomorrow(&Clinic::compiled_in("Asia/Kolkata").unwrap()),
         starts: every_half_hour(),
         users: 100,
         threads: 1,

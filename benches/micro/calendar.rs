@@ -3,7 +3,6 @@
 use std::hint::black_box;
 
 use chrono::{DateTime, Days, NaiveDate, TimeZone, Utc, Weekday};
-use chrono_tz::Tz;
 use engine::calendar::{Booking, Calendar, DateSpelling, Decision, Event, ScheduleRow, SpellingSet};
 use engine::limits::{BOOKING_WINDOW_DAYS, SEATS_PER_SLOT};
 use engine::store::{DateRows, StoredSeat};
@@ -15,7 +14,7 @@ const WEEK: [Weekday; 7] =
     [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat, Weekday::Sun];
 
 pub(crate) fn clinic() -> Clinic {
-    Clinic::new(Tz::Asia__Kolkata)
+    Clinic::compiled_in("Asia/Kolkata").expect("a zone that is compiled in")
 }
 
 pub(crate) fn now() -> DateTime<Utc> {

@@ -1,13 +1,12 @@
 //! The booking calls of API.md, as any program would serve them: bodies, refusals, the checks that need no store. What a
 //! peer adds is [`Seats`].
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, ServiceConfig, post};
 use actix_web::{HttpResponse, ResponseError};
 use chrono::{Days, NaiveDate, NaiveTime};
-use chrono_tz::Tz;
 use engine::limits::{BOOKING_KEPT_DAYS, SEATS_PER_SLOT};
 use engine::{Clinic, Clock, DoctorId, SlotStart, SystemClock, UserId};
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,8 @@ use serde_json::json;
 use crate::token::User;
 
 /// Where the doctors are.
-pub(crate) const CLINIC: Clinic = Clinic::new(Tz::Asia__Kolkata);
+pub(crate) static CLINIC: LazyLock<Clinic> =
+    LazyLock::new(|| Clinic::compiled_in("Asia/Kolkata").expect("a zone that is compiled in"));
 
 /// Where a peer keeps the seats that are taken.
 pub(crate) trait Seats: 'static {

@@ -45,7 +45,7 @@ fn main() -> anyhow::Result<()> {
     let mut env = Environment::of_process();
     web::telemetry::install(&env.log_filter(), env.log_format())?;
     let config = Config::from_env(env)?;
-    let (clinic, doctors) = (config.clinic, addresses(doctors)?);
+    let (clinic, doctors) = (config.clinic.wall_clock.clone(), addresses(doctors)?);
     actix_web::rt::System::new().block_on(async {
         let signals = StopSignals::listen()?;
         let store = MemoryStore::new();

@@ -43,6 +43,8 @@ pub(crate) struct Shell {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Arc<dyn Chance>,
     pub(crate) clinic: Clinic,
+    /// A calendar of this clinic, to refuse commands by their date alone and to clone for each doctor.
+    pub(crate) unloaded: Calendar,
     pub(crate) recent: RecentAnswers,
     pub(crate) activations: Activations,
 }
@@ -121,7 +123,7 @@ impl Directory {
 
     async fn decided(&self, doctor: &DoctorId, command: Command) -> Result<Answer, EngineError> {
         // What its date alone refuses troubles no doctor and no store.
-        Calendar::unloaded(self.shell.clinic).refused_unseen(&command, self.shell.clock.now())?;
+        self.shell.unloaded.refused_unseen(&command, self.shell.clock.now())?;
         let execute =
             |reply, place| Execute { command: command.clone(), reply, span: Span::current(), place };
         let answer = self.deliver(doctor, execute);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::{Arbiter, ArbiterHandle};
 use tokio::sync::watch;
 
-use crate::calendar::Clinic;
+use crate::calendar::{Calendar, Clinic};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::cluster::{Member, Membership, Router};
@@ -112,6 +112,7 @@ impl Engine {
             ownership: Arc::clone(&ownership),
             clock,
             chance,
+            unloaded: Calendar::unloaded(clinic.clone()),
             clinic,
             recent: RecentAnswers::default(),
             activations: Activations::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::rt::task::JoinHandle;
 use chrono::{DateTime, Utc};
-use engine::{Clinic, Clock, Directory, ManualClock, Placement, SystemChance};
+use engine::{Clock, Directory, ManualClock, Placement, SystemChance};
 use persistence::{BucketNames, Dynamo, TableNames};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use web::config::{
-    AssistantConfig, AuthConfig, ClusterConfig, Config, CorsConfig, FilesConfig, LimitsConfig,
+    AssistantConfig, AuthConfig, ClinicConfig, ClusterConfig, Config, CorsConfig, FilesConfig, LimitsConfig,
     PasswordConfig, PaymentsConfig, Place, ServerConfig, StoreConfig, ThrottleConfig,
 };
 use web::startup::{Application, Ended, EngineStore, Surroundings};
@@ -85,9 +85,14 @@ pub fn config() -> Config {
         assistant: AssistantConfig::default(),
         payments: PaymentsConfig::default(),
         cors: CorsConfig::default(),
-        clinic: Clinic::new(chrono_tz::Asia::Kolkata),
+        clinic: compiled_in("Asia/Kolkata"),
         demo: false,
     }
+}
+
+/// A zone of the compiled-in data, so that a test does not depend on the machine's.
+pub fn compiled_in(zone: &str) -> ClinicConfig {
+    ClinicConfig::compiled_in(zone, "this is a test".to_owned()).unwrap()
 }
 
 /// Why an application with these settings does not start.

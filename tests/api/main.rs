@@ -37,3 +37,5 @@ mod tls;
 mod uploads;
 mod webhooks;
 mod wire;
+mod zone_files;
+mod zones;

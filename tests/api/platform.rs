@@ -7,8 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use chrono::{Days, DurationRound, TimeDelta};
-use chrono_tz::Asia::Kolkata;
-use engine::{Clock, SystemClock};
+use engine::{Clinic, Clock, SystemClock};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use web::config::{AssistantConfig, Config};
@@ -112,7 +111,8 @@ async fn a_patient_and_a_doctor_find_every_path_and_alias_as_the_contract_descri
     let asha = Person { token: Some(token), ..walk.visitor() };
     publish_a_profile(&walk, &asha).await;
     subscribe(&ada).await;
-    let date = walk.app.clock.now().with_timezone(&Kolkata).date_naive() + Days::new(2);
+    let kolkata = Clinic::compiled_in("Asia/Kolkata").unwrap();
+    let date = kolkata.today(walk.app.clock.now()) + Days::new(2);
     publish_slots(&walk, &asha, date).await;
     book_and_cancel(&ada, &asha, date).await;
     keep_a_file(&ada).await;

@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::harness::*;
+use crate::zone_files::ZoneFiles;
 
 fn kokoro(environment: &[(&str, &str)], options: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kokoro"));
@@ -106,6 +107,50 @@ async fn origins_are_allowed_however_a_person_spells_them() {
 }
 
 #[test]
+fn start_up_log_names_the_source_and_the_versions_of_the_zone_data() {
+    const OLDER: &str = "is older than the compiled-in data";
+    let data = tempfile::tempdir().unwrap();
+    // The address is taken: the program logs its settings, and ends.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let log = |folder: &str| {
+        let environment = [
+            ("CLINIC_TIME_ZONE", "America/Vancouver"),
+            ("TZDIR", folder),
+            ("KOKORO_LISTEN", &address),
+            ("KOKORO_DATA_DIR", data.path().to_str().unwrap()),
+        ];
+        kokoro(&environment, &[]).2
+    };
+    let compiled_in = engine::Clinic::compiled_in_version();
+    let cases = [
+        (Some(("+VERSION", "2025b\n")), "2025b", true),
+        (
+            Some(("tzdata.zi", "# version 2025c\n# This zic input file is in the public domain.\n")),
+            "2025c",
+            true,
+        ),
+        (Some(("version", "2199a")), "2199a", false),
+        (None, "unknown", false),
+    ];
+    for (file, version, is_older) in cases {
+        let files = ZoneFiles::with("America/Vancouver", "PST8PDT,M3.2.0,M11.1.0");
+        if let Some((name, content)) = file {
+            files.write(name, content.as_bytes());
+        }
+        let said = log(files.folder());
+        let sentence = format!("data {version} from {}; compiled-in data {compiled_in}", files.folder());
+        assert!(said.contains(&sentence), "{sentence} is missing in:\n{said}");
+        assert_eq!(said.contains(OLDER), is_older, "{said}");
+    }
+    let said = log("/nowhere");
+    let sentence = format!(
+        "America/Vancouver: data {compiled_in} from the program itself (compiled in, because /nowhere"
+    );
+    assert!(said.contains(&sentence) && !said.contains(OLDER), "{sentence} is missing in:\n{said}");
+}
+
+#[test]
 fn a_folder_that_is_in_use_is_refused_by_name() {
     let (_folder, path) = folder();
     let _node = Node::start(&Data::Folder(&path));
@@ -135,6 +180,7 @@ fn help_explains_every_option_variable_and_exit_status() {
         "PAYMENTS_TABLE",
         "KOKORO_ENGINE_TABLE",
         "CLINIC_TIME_ZONE",
+        "TZDIR",
         "CORS_ALLOWED_ORIGINS",
         "RATE_LIMIT_PER_MINUTE",
         "TRUSTED_PROXIES",

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use chrono::{Days, NaiveDate};
-use engine::{Clock, SystemClock};
+use chrono::Days;
+use engine::{Clinic, Clock, SystemClock};
 use persistence::{Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
 use serde_json::{Value, json};
 
@@ -312,7 +312,7 @@ pub fn assert_no_slot_above_five(bookings: &BTreeSet<(String, String)>) {
 
 /// Tomorrow and the days after it, as a doctor in the default zone sees them.
 pub fn date_in(days: u64) -> String {
-    let today: NaiveDate = SystemClock.now().with_timezone(&chrono_tz::Tz::Asia__Kolkata).date_naive();
+    let today = Clinic::compiled_in("Asia/Kolkata").unwrap().today(SystemClock.now());
     (today + Days::new(days)).to_string()
 }
 

@@ -7,6 +7,8 @@ mod harness;
 mod load;
 mod proxy;
 mod reads;
+#[path = "../api/zone_files.rs"]
+mod zone_files;
 
 mod cluster;
 mod first_minute;

@@ -165,8 +165,8 @@ impl Session {
             Ok(view) => {
                 // Midnight, so that no slot has begun: what has begun is the handler's affair.
                 let early = self.origin - TimeDelta::hours(10);
-                let clinic = Clinic::new(chrono_tz::Tz::Asia__Kolkata);
-                let shown: Vec<_> = view.slots(clinic, date(on), early).collect();
+                let clinic = Clinic::compiled_in("Asia/Kolkata").unwrap();
+                let shown: Vec<_> = view.slots(&clinic, date(on), early).collect();
                 let seats = |n| shown.iter().find(|seen| seen.start == slot(n)).map(|seen| seen.booked);
                 Told::Seen((0..SLOTS.len()).map(seats).collect())
             }

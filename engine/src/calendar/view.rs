@@ -58,7 +58,7 @@ impl DayView {
     /// What is on offer on `date` and has not begun at `now`, in time order; nothing outside the booking window.
     pub fn slots(
         &self,
-        clinic: Clinic,
+        clinic: &Clinic,
         date: NaiveDate,
         now: DateTime<Utc>,
     ) -> impl Iterator<Item = SlotView> {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::actor::{Ask, DoctorActor, Phase};
 use super::messages::{PassivationReason, ReloadReason};
 use super::published::Published;
-use crate::calendar::{Booking, Calendar, Event, ScheduleRow};
+use crate::calendar::{Booking, Event, ScheduleRow};
 use crate::directory::Shell;
 use crate::error::EngineError;
 use crate::ids::{DoctorId, EventId};
@@ -79,7 +79,7 @@ impl DoctorActor {
         std::mem::swap(&mut self.again, &mut self.backlog);
         let now = self.shell.clock.now();
         if self.epoch.is_none() {
-            self.calendar = Calendar::unloaded(self.shell.clinic);
+            self.calendar = self.shell.unloaded.clone();
         } else {
             self.calendar.forget_stale_dates(now);
         }

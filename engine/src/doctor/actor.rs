@@ -98,7 +98,7 @@ impl DoctorActor {
         Self {
             doctor,
             range,
-            calendar: Calendar::unloaded(shell.clinic),
+            calendar: shell.unloaded.clone(),
             shell,
             published,
             epoch: None,

@@ -86,7 +86,7 @@ impl Cluster {
             fences: Arc::new(line.clone()),
             clock: Arc::new(ManualClock::new(monday_morning())),
             chance: Arc::new(SeededChance::new(name.len() as u64 + u64::from(name.as_bytes()[0]))),
-            clinic: Clinic::new(chrono_tz::Tz::Asia__Kolkata),
+            clinic: Clinic::compiled_in("Asia/Kolkata").unwrap(),
             ring: Ring::default(),
             membership: Membership::Cluster {
                 address: name.to_owned(),

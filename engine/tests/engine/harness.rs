@@ -295,7 +295,7 @@ impl TestEngine {
             fences: Arc::new(store.clone()),
             clock: clock.clone(),
             chance: Arc::new(SeededChance::new(seed)),
-            clinic: Clinic::new(chrono_tz::Tz::Asia__Kolkata),
+            clinic: Clinic::compiled_in("Asia/Kolkata").unwrap(),
             ring: Ring::default(),
             membership: Membership::Solo,
             placement: Placement::here(),
@@ -342,8 +342,8 @@ impl TestEngine {
     pub async fn booked(&self, doctor: &DoctorId, on: &str, at: &str) -> usize {
         use engine::Clock;
         let view = self.doctors.view(doctor, date(on)).await.unwrap();
-        let clinic = Clinic::new(chrono_tz::Tz::Asia__Kolkata);
-        let mut slots = view.slots(clinic, date(on), self.clock.now());
+        let clinic = Clinic::compiled_in("Asia/Kolkata").unwrap();
+        let mut slots = view.slots(&clinic, date(on), self.clock.now());
         slots.find(|seen| seen.start == slot(at)).unwrap().booked
     }
 }

@@ -24,7 +24,7 @@ pub(super) async fn run(config: &StoresConfig, options: &CheckOptions) -> anyhow
         dynamo: &stores.dynamo,
         s3: &stores.s3,
         pace: limit(options.rate).map_or_else(Pace::unbounded, Pace::rows_per_second),
-        today: config.clinic.today(SystemClock.now()),
+        today: config.clinic.wall_clock.today(SystemClock.now()),
         is_hash,
     };
     let mut progress = Progress::new(options.show);

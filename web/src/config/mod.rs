@@ -1,8 +1,9 @@
 //! Every setting, one struct for each concern. Each is read from the environment by its own `from_env`; tests build
-//! them by hand. Nothing here opens a file or a socket.
+//! them by hand. Nothing here opens a socket, and `clinic.rs` alone reads files: those of the time zone.
 
 mod assistant;
 mod auth;
+mod clinic;
 mod cluster;
 mod cors;
 mod environment;
@@ -19,11 +20,9 @@ mod variables;
 
 use std::time::Duration;
 
-use chrono_tz::Tz;
-use engine::Clinic;
-
 pub use assistant::{AssistantConfig, CHAT_TIMEOUT};
 pub use auth::{AuthConfig, PasswordConfig, PasswordScheme, ThrottleConfig};
+pub use clinic::{ClinicConfig, ZoneSource};
 pub use cluster::{ClusterConfig, NodeAddress, NodeConfig};
 pub use cors::CorsConfig;
 pub use environment::{ConfigError, Environment};
@@ -62,8 +61,8 @@ pub struct Config {
     pub payments: PaymentsConfig,
     /// Which pages of other origins may call.
     pub cors: CorsConfig,
-    /// Whose wall clock the slots are on.
-    pub clinic: Clinic,
+    /// The wall clock that the slots are on.
+    pub clinic: ClinicConfig,
     /// Whether to fill an empty store with examples.
     pub demo: bool,
 }
@@ -82,19 +81,12 @@ impl Config {
             assistant: AssistantConfig::from_env(&mut env),
             payments: PaymentsConfig::from_env(&mut env),
             cors: CorsConfig::from_env(&mut env),
-            clinic: clinic_from_env(&mut env),
+            clinic: ClinicConfig::from_env(&mut env),
             demo: demo_from_env(&mut env, &store.place),
             store,
         };
         env.finish(config)
     }
-}
-
-fn clinic_from_env(env: &mut Environment) -> Clinic {
-    let zone = env.parsed("CLINIC_TIME_ZONE", |text| {
-        text.parse::<Tz>().map_err(|_| "an IANA time zone such as Asia/Kolkata")
-    });
-    Clinic::new(zone.unwrap_or(Tz::Asia__Kolkata))
 }
 
 fn demo_from_env(env: &mut Environment, place: &Place) -> bool {

@@ -1,8 +1,6 @@
 //! What a tool needs to know: where the data is, and which day it is there.
 
-use engine::Clinic;
-
-use super::{ConfigError, Environment, FilesConfig, StoreConfig, clinic_from_env};
+use super::{ClinicConfig, ConfigError, Environment, FilesConfig, StoreConfig};
 
 /// Where rows and files are. A tool signs no tokens: it needs no secret.
 #[derive(Debug, Clone)]
@@ -11,8 +9,8 @@ pub struct StoresConfig {
     pub store: StoreConfig,
     /// Where the files are.
     pub files: FilesConfig,
-    /// Whose wall clock the slots are on.
-    pub clinic: Clinic,
+    /// The wall clock that the slots are on.
+    pub clinic: ClinicConfig,
 }
 
 impl StoresConfig {
@@ -21,7 +19,7 @@ impl StoresConfig {
         let config = Self {
             store: StoreConfig::from_env(&mut env),
             files: FilesConfig::from_env(&mut env),
-            clinic: clinic_from_env(&mut env),
+            clinic: ClinicConfig::from_env(&mut env),
         };
         env.finish(config)
     }

@@ -151,6 +151,11 @@ const VARIABLES: &[Variable] = &[
     ),
     variable("CLINIC_TIME_ZONE", "Asia/Kolkata", "IANA zone of the doctors' wall clock."),
     variable(
+        "TZDIR",
+        "/usr/share/zoneinfo",
+        "Folder of the machine's zone files; a zone that is not there is taken from the compiled-in data. The log says which is used.",
+    ),
+    variable(
         "CORS_ALLOWED_ORIGINS",
         "none",
         "Comma-separated origins whose pages may call with the session cookie, such as https://clinic.example. '*' is refused.",

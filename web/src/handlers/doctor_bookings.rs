@@ -232,7 +232,7 @@ pub(crate) async fn available(app: Data<AppState>, body: JsonText) -> Result<Htt
     let doctor = parse_doctor("doctor_id", &request.doctor_id)?;
     let date = parse_date("date", &request.date)?;
     let view = services::available(&app.router, doctor, date).await?;
-    Ok(answer(write_available(view.slots(app.clinic, date, app.now()))))
+    Ok(answer(write_available(view.slots(&app.clinic, date, app.now()))))
 }
 
 /// Shows a user its bookings of the last week and to come.

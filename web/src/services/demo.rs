@@ -42,7 +42,7 @@ pub(crate) async fn fill_with_examples(app: &AppState, url: &str) -> Result<Stri
             app.profiles.complete(&doctor, change(profile), Vec::new()).await?;
         }
         let view = app.router.view(&doctor, tomorrow).await?;
-        if view.slots(app.clinic, tomorrow, app.now()).next().is_none() {
+        if view.slots(&app.clinic, tomorrow, app.now()).next().is_none() {
             publish(app, &doctor).await?;
         }
     }

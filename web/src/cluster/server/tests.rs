@@ -55,7 +55,7 @@ impl Fixture {
             fences: Arc::new(store.clone()),
             clock: clock.clone(),
             chance: chance.clone(),
-            clinic: Clinic::new(chrono_tz::Asia::Kolkata),
+            clinic: Clinic::compiled_in("Asia/Kolkata").unwrap(),
             ring: Ring::default(),
             membership: Membership::Solo,
             placement: Placement::here(),

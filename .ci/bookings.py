@@ -4,7 +4,8 @@ same idempotency key, after `Retry-After`. Until SIGTERM; then they are told apa
     bookings.py URL SECRET-FILE NAME
 
 Fails when something failed that repeating did not heal, when an acknowledged booking is not stored or one is stored that was
-not acknowledged, and when a slot has more than five. For `.ci/package`; needs Python alone."""
+not acknowledged, and when a slot has more than five. For `.ci/package`, whose service limits nobody
+(KOKORO_BOOKINGS_PER_DOCTOR_MAX is 0); needs Python alone."""
 
 import base64
 import collections

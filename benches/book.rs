@@ -9,8 +9,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engine::runtime::{Engine, Parts, Placement};
 use engine::shard::Ring;
 use engine::{
-    Clinic, Clock, Command, DoctorId, Membership, MemoryStore, Router, SlotStart, SystemChance, SystemClock,
-    UserId,
+    Clinic, Clock, Command, DoctorId, Membership, MemoryStore, Router, Rules, SlotStart, SystemChance,
+    SystemClock, UserId,
 };
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -35,6 +35,7 @@ async fn start(store: &MemoryStore) -> Engine {
         clock: Arc::new(SystemClock),
         chance: Arc::new(SystemChance),
         clinic: clinic(),
+        rules: Rules::default(),
         ring: Ring::default(),
         membership: Membership::Solo,
         placement: Placement::threads(1),

@@ -14,7 +14,7 @@ use engine::runtime::{Engine, Parts, Placement};
 use engine::shard::Ring;
 use engine::store::{Batch, BookingStore, CommitError, DateRows, LoadError, StoredSeat};
 use engine::{
-    Clinic, Clock, Command, DoctorId, IdempotencyKey, Membership, MemoryStore, Router, SlotStart,
+    Clinic, Clock, Command, DoctorId, IdempotencyKey, Membership, MemoryStore, Router, Rules, SlotStart,
     SystemChance, SystemClock, UserId,
 };
 use futures::FutureExt;
@@ -119,6 +119,7 @@ async fn start() -> Engine {
         clock: Arc::new(SystemClock),
         chance: Arc::new(SystemChance),
         clinic: clinic(),
+        rules: Rules::default(),
         ring: Ring::default(),
         membership: Membership::Solo,
         placement: Placement::threads(1),
@@ -176,7 +177,9 @@ async fn measure_memory(engine: &Engine) {
 
 async fn one_more_each_day(doctors: &Router, number: usize) {
     for day in 0..DAYS {
-        let user = UserId::parse(&format!("late{number}@example.com")).expect("an address");
+        // Two users in turn: one may not hold so many bookings with one doctor.
+        let name = ["late", "slow"][day % 2];
+        let user = UserId::parse(&format!("{name}{number}@example.com")).expect("an address");
         let start = slots().nth(day).expect("more slots than days");
         let book = Command::Book { user, date: date(day), start, key: None };
         doctors.ask(&doctor(number), book).await.expect("there is a seat");

@@ -30,7 +30,7 @@ struct Options {
     /// Sign the doctors up first, and let them offer every half hour; the server's RATE_LIMIT_PER_MINUTE must be 0.
     #[arg(long)]
     set_up: bool,
-    /// Patients, of a token each.
+    /// Patients, of a token each. They book many seats each: the server's KOKORO_BOOKINGS_PER_DOCTOR_MAX must be 0.
     #[arg(long, default_value_t = 500)]
     users: usize,
     /// The clinic's time zone.

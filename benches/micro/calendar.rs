@@ -6,7 +6,7 @@ use chrono::{DateTime, Days, NaiveDate, TimeZone, Utc, Weekday};
 use engine::calendar::{Booking, Calendar, DateSpelling, Decision, Event, ScheduleRow, SpellingSet};
 use engine::limits::{BOOKING_WINDOW_DAYS, SEATS_PER_SLOT};
 use engine::store::{DateRows, StoredSeat};
-use engine::{Clinic, Command, IdempotencyKey, SlotStart, UserId};
+use engine::{Clinic, Command, IdempotencyKey, Rules, SlotStart, UserId};
 
 use crate::Work;
 
@@ -45,7 +45,7 @@ fn rows(date: NaiveDate, taken: usize) -> DateRows {
 }
 
 fn calendar(taken: usize) -> Calendar {
-    let mut calendar = Calendar::unloaded(clinic());
+    let mut calendar = Calendar::unloaded(clinic(), Rules::default());
     for weekday in WEEK {
         let rows = SlotStart::all().map(|slot| ScheduleRow::plain(slot.span(), true)).collect();
         calendar.load_weekday(weekday, rows);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine::runtime::{Engine, Parts, Placement};
 use engine::shard::Ring;
-use engine::{DoctorId, ManualClock, Membership, MemoryStore, SystemChance};
+use engine::{DoctorId, ManualClock, Membership, MemoryStore, Rules, SystemChance};
 use futures::FutureExt;
 
 use crate::Work;
@@ -27,6 +27,7 @@ pub(crate) fn available() -> Work {
             clock: Arc::new(ManualClock::new(now())),
             chance: Arc::new(SystemChance),
             clinic: clinic(),
+            rules: Rules::default(),
             ring: Ring::default(),
             membership: Membership::Solo,
             placement: Placement::threads(1),

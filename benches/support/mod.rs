@@ -24,7 +24,8 @@ pub(crate) struct Server {
 pub(crate) fn kokoro(data: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kokoro"));
     command.env_clear().env("KOKORO_LISTEN", "127.0.0.1:0").env("KOKORO_DATA_DIR", data);
-    command.env("KOKORO_JWT_SECRET", SECRET).env("RATE_LIMIT_PER_MINUTE", "0").env("RUST_LOG", "warn");
+    command.env("RATE_LIMIT_PER_MINUTE", "0").env("KOKORO_BOOKINGS_PER_DOCTOR_MAX", "0");
+    command.env("KOKORO_JWT_SECRET", SECRET).env("RUST_LOG", "warn");
     command
 }
 

@@ -23,7 +23,7 @@ pub mod runtime;
 pub mod shard;
 pub mod store;
 
-pub use calendar::{Clinic, Command, DayView, Event, Rejection, SlotSet, SlotSpan, SlotStart};
+pub use calendar::{Clinic, Command, DayView, Event, Rejection, Rules, SlotSet, SlotSpan, SlotStart};
 pub use chance::{Chance, SeededChance, SystemChance};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use cluster::{Membership, Peers, Router, Timing};

@@ -1,11 +1,18 @@
 //! Every bound of the engine, named, with the relations between them checked at compile time.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
+
+use crate::calendar::SLOTS_PER_DAY;
 
 /// Users in one slot.
 pub const SEATS_PER_SLOT: usize = 5;
 /// How many days ahead of today a booking may lie.
 pub const BOOKING_WINDOW_DAYS: u64 = 15;
+/// Bookings to come that a user may hold with one doctor, unless a deployment chooses otherwise.
+pub const BOOKINGS_PER_DOCTOR: NonZeroU16 = NonZeroU16::new(10).expect("it is not zero");
+/// The most that a deployment may choose: every slot of the booking window.
+pub const BOOKINGS_PER_DOCTOR_MAX: u16 = 768;
 /// How many days a booking's row outlives its date: the table's time to live.
 pub const BOOKING_KEPT_DAYS: u64 = 7;
 
@@ -89,6 +96,8 @@ pub const RECENT_MAX: usize = 65_536;
 /// How long an answer is remembered.
 pub const RECENT_KEPT: Duration = Duration::from_secs(60);
 
+const _: () = assert!(BOOKINGS_PER_DOCTOR.get() <= BOOKINGS_PER_DOCTOR_MAX);
+const _: () = assert!(BOOKINGS_PER_DOCTOR_MAX as u64 == (BOOKING_WINDOW_DAYS + 1) * SLOTS_PER_DAY as u64);
 const _: () = assert!(BATCH_ACTIONS_MAX * ITEM_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(EVENT_ACTIONS_MAX < BATCH_ACTIONS_MAX);
 const _: () = assert!(UNKNOWN_RESOLVED_WITHIN.as_secs() * 10 <= REQUEST_TOKEN_LIFE.as_secs());

@@ -95,12 +95,13 @@ impl Drop for Active {
 }
 
 /// What a command can be answered with, the usual first.
-const ANSWERS: [&str; 15] = [
+const ANSWERS: [&str; 16] = [
     "booked",
     "cancelled",
     "slot_full",
     "already_booked",
     "slot_unavailable",
+    "too_many_bookings",
     "slot_in_past",
     "outside_booking_window",
     "booking_not_found",
@@ -151,6 +152,7 @@ const fn rule(rejection: Rejection) -> &'static str {
         Rejection::SlotFull => "slot_full",
         Rejection::AlreadyBooked => "already_booked",
         Rejection::SlotUnavailable => "slot_unavailable",
+        Rejection::TooManyBookings { .. } => "too_many_bookings",
         Rejection::SlotInPast => "slot_in_past",
         Rejection::OutsideWindow => "outside_booking_window",
         Rejection::BookingNotFound => "booking_not_found",

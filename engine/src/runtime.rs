@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::{Arbiter, ArbiterHandle};
 use tokio::sync::watch;
 
-use crate::calendar::{Calendar, Clinic};
+use crate::calendar::{Calendar, Clinic, Rules};
 use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::cluster::{Member, Membership, Router};
@@ -70,6 +70,8 @@ pub struct Parts {
     pub chance: Arc<dyn Chance>,
     /// The wall clock of the doctors.
     pub clinic: Clinic,
+    /// The booking rules of this deployment.
+    pub rules: Rules,
     /// Into how many ranges the doctors are cut.
     pub ring: Ring,
     /// Whether other nodes take part.
@@ -93,7 +95,7 @@ impl Engine {
     /// # Errors
     /// When the store does not let us.
     pub async fn start(parts: Parts) -> Result<Self, TakeoverError> {
-        let Parts { store, fences, clock, chance, clinic, ring, membership, placement } = parts;
+        let Parts { store, fences, clock, chance, clinic, rules, ring, membership, placement } = parts;
         let placement = Arc::new(placement);
         let ownership = Arc::new(Ownership::new(ring, Arc::clone(&clock), fences.settle()));
         let address = match &membership {
@@ -112,7 +114,7 @@ impl Engine {
             ownership: Arc::clone(&ownership),
             clock,
             chance,
-            unloaded: Calendar::unloaded(clinic.clone()),
+            unloaded: Calendar::unloaded(clinic.clone(), rules),
             clinic,
             recent: RecentAnswers::default(),
             activations: Activations::default(),

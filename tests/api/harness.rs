@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::rt::task::JoinHandle;
 use chrono::{DateTime, Utc};
-use engine::{Clock, Directory, ManualClock, Placement, SystemChance};
+use engine::{Clock, Directory, ManualClock, Placement, Rules, SystemChance};
 use persistence::{BucketNames, Dynamo, TableNames};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
@@ -86,6 +86,7 @@ pub fn config() -> Config {
         payments: PaymentsConfig::default(),
         cors: CorsConfig::default(),
         clinic: compiled_in("Asia/Kolkata"),
+        rules: Rules::default(),
         demo: false,
     }
 }

@@ -34,6 +34,7 @@ mod protection;
 mod razorpay;
 mod rotation;
 mod tls;
+mod too_many;
 mod uploads;
 mod webhooks;
 mod wire;

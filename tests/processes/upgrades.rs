@@ -57,7 +57,8 @@ impl<'a> Supervisor<'a> {
         shell.stdin(Stdio::from(OwnedFd::from(self.socket.try_clone().unwrap())));
         shell.stdout(Stdio::null()).stderr(Stdio::piped());
         shell.env("KOKORO_DATA_DIR", self.folder).env("KOKORO_JWT_SECRET", SECRET);
-        shell.env("RATE_LIMIT_PER_MINUTE", "0").env("RUST_LOG", "warn");
+        shell.env("RATE_LIMIT_PER_MINUTE", "0").env("KOKORO_BOOKINGS_PER_DOCTOR_MAX", "0");
+        shell.env("RUST_LOG", "warn");
         shell.env("NOTIFY_SOCKET", self.told.local_addr().unwrap().as_pathname().unwrap());
         shell
     }

@@ -19,12 +19,13 @@ use tokio::time::Instant;
 
 use crate::cast::{DATES, DOCTORS, SHARED_DOCTOR, SLOTS, date, doctor, seat_of, slot, weekday_of};
 use crate::history::{Call, Place, Request, Told};
+use crate::limit;
 use crate::session::{DRIFT_MAX, Outcome, ring};
 use crate::slot::{About, Slot};
 use crate::store::Accepted;
 
 /// How far clocks are apart at most.
-const CLOCKS_APART: Duration = Duration::from_secs(2);
+pub const CLOCKS_APART: Duration = Duration::from_secs(2);
 
 /// How much about one slot is searched for an order without being given one: the search may be exponential.
 const SEARCHED_MAX: usize = 40;
@@ -36,6 +37,7 @@ pub type Violation = String;
 pub fn audit(outcome: &Outcome) -> Vec<Violation> {
     let mut violations = committed_history(outcome);
     violations.extend(bookings_of_the_past(outcome));
+    violations.extend(limit::check(outcome));
     violations.extend(outcome.stuck.iter().map(|stuck| format!("stuck although all is calm: {stuck}")));
     violations.extend(places().filter_map(|place| check_slot(outcome, place).err()));
     violations
@@ -150,7 +152,9 @@ fn accepted_about(outcome: &Outcome, place: Place) -> Vec<Span> {
         }
     };
     let accepted = outcome.accepted.iter().filter_map(|accepted| match accepted {
-        Accepted::Event { at, event } => about(event).map(|about| Span { from: *at, to: usize::MAX, about }),
+        Accepted::Event { at, event, .. } => {
+            about(event).map(|about| Span { from: *at, to: usize::MAX, about })
+        }
         Accepted::Claimed { .. } => None,
     });
     accepted.collect()
@@ -223,10 +227,13 @@ fn spans_about(outcome: &Outcome, place: Place, calls: &[Call]) -> Result<Vec<Sp
     }
     for event in events.iter().filter(|event| event.to == usize::MAX) {
         // Where the old platform takes a booking away, the call that made it may make it again; where it writes the same one
-        // over it, the call that made it takes it for another's.
+        // over it, the call that made it takes it for another's. Then the limit may be what refuses it.
         let again = |call: &Call| {
-            let overwritten = Told::Rejected(Rejection::AlreadyBooked);
-            place.doctor == SHARED_DOCTOR && [Told::Done, overwritten].contains(&call.told)
+            let overwritten = matches!(
+                call.told,
+                Told::Done | Told::Rejected(Rejection::AlreadyBooked | Rejection::TooManyBookings { .. })
+            );
+            place.doctor == SHARED_DOCTOR && overwritten
         };
         let caused = |call: &&Call| {
             (call.told == Told::Unknown || again(call))
@@ -247,7 +254,7 @@ fn spans_about(outcome: &Outcome, place: Place, calls: &[Call]) -> Result<Vec<Sp
 
 /// Whether the answer may rest on the memory of a node that does not yet know that it is deposed. A single node has as
 /// long as the store may stay silent to learn it; what it answers later must be right.
-fn may_be_stale(outcome: &Outcome, place: Place, call: &Call) -> bool {
+pub fn may_be_stale(outcome: &Outcome, place: Place, call: &Call) -> bool {
     let range = ring().range_of(&doctor(place.doctor));
     // In a cluster, an owner's lease has ended before another one answers.
     if outcome.is_cluster {

@@ -114,6 +114,15 @@ impl Line {
         hit
     }
 
+    /// Loads something of a doctor.
+    async fn load<T>(&self, doctor: &DoctorId, read: impl Future<Output = T>) -> Result<T, LoadError> {
+        let loaded = self.read(read).await;
+        if loaded.is_err() {
+            self.world.load(self.name, doctor, None);
+        }
+        loaded
+    }
+
     async fn read<T>(&self, read: impl Future<Output = T>) -> Result<T, LoadError> {
         self.way().await;
         if self.draw(self.world.weather().read_failed, Fault::ReadFailed) {
@@ -272,7 +281,8 @@ impl BookingStore for Line {
         date: NaiveDate,
     ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
         let (this, doctor) = (self.clone(), doctor.clone());
-        async move { this.read(this.world.date_rows(&doctor, date)).await }.boxed()
+        this.world.load(this.name, &doctor, Some(date));
+        async move { this.load(&doctor, this.world.date_rows(&doctor, date)).await }.boxed()
     }
 
     fn load_weekday(
@@ -281,7 +291,7 @@ impl BookingStore for Line {
         weekday: Weekday,
     ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, LoadError>> {
         let (this, doctor) = (self.clone(), doctor.clone());
-        async move { this.read(this.world.weekday_rows(&doctor, weekday)).await }.boxed()
+        async move { this.load(&doctor, this.world.weekday_rows(&doctor, weekday)).await }.boxed()
     }
 
     fn commit(&self, batch: &Batch) -> BoxFuture<'static, Result<(), CommitError>> {

@@ -20,6 +20,7 @@ mod clients;
 mod dice;
 mod faults;
 mod history;
+mod limit;
 mod line;
 mod nemesis;
 mod peers;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use engine::Rejection;
 use engine::calendar::Event;
 
 use crate::auditor::Violation;
@@ -28,6 +29,7 @@ impl Report {
         for call in &outcome.calls {
             let name = match &call.told {
                 Told::Done => "done",
+                Told::Rejected(Rejection::TooManyBookings { .. }) => "refused for the limit",
                 Told::Rejected(_) => "refused by the rules",
                 Told::NotDone => "not done",
                 Told::Unknown => "unknown",

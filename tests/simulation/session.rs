@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use engine::calendar::{Booking, DateSpelling};
 use engine::limits::SEATS_PER_SLOT;
 use engine::shard::Ring;
 use engine::store::Nodes;
-use engine::{Clinic, Clock, Engine, Membership, Parts, Placement, Rejection, Router, Timing};
+use engine::{Clinic, Clock, Engine, Membership, Parts, Placement, Rejection, Router, Rules, Timing};
 use tokio::time::{Instant, sleep};
 
 use crate::cast::{DOCTORS, SHARED_DOCTOR, SLOTS, USERS, date, doctor, seat_of, slot, user};
@@ -20,7 +21,7 @@ use crate::faults::{Family, Fault, Weather};
 use crate::history::{Call, Place, Request, Told};
 use crate::line::Line;
 use crate::peers::{Book, SimPeers};
-use crate::store::{Accepted, World};
+use crate::store::{Accepted, Load, World};
 
 const CLIENTS: usize = 16;
 /// The last one is started when all is calm again.
@@ -39,6 +40,7 @@ pub struct Size {
 pub struct Outcome {
     pub calls: Vec<Call>,
     pub accepted: Vec<Accepted>,
+    pub loads: Vec<Load>,
     pub before: BTreeMap<Place, Vec<usize>>,
     pub after: BTreeMap<Place, Vec<usize>>,
     pub counts: BTreeMap<Fault, u64>,
@@ -48,6 +50,8 @@ pub struct Outcome {
     /// What was not done although nothing went wrong any more.
     pub stuck: Vec<String>,
     pub is_cluster: bool,
+    /// Bookings to come that a user may hold with one doctor.
+    pub limit: Option<usize>,
 }
 
 /// How much faster or slower than others a clock may run, in thousandths.
@@ -103,6 +107,7 @@ pub struct Session {
     pub keys: Cell<u32>,
     pub over: Cell<bool>,
     pub seed: u64,
+    pub rules: Rules,
 }
 
 /// Fewer ranges than usual, so that nodes start sooner.
@@ -141,6 +146,7 @@ impl Session {
             keys: Cell::new(0),
             over: Cell::new(false),
             seed,
+            rules: rules(&Dice::new(seed, 5)),
         });
         session.fill();
         let before = stored(&world);
@@ -167,6 +173,8 @@ impl Session {
             is_cluster: session.cluster.is_some(),
             calls: session.calls.take(),
             accepted: world.accepted(),
+            loads: world.loads(),
+            limit: session.rules.bookings_per_doctor.map(|limit| limit.get().into()),
             before,
             after: stored(&world),
             counts: world.counts(),
@@ -238,6 +246,7 @@ impl Session {
             clock: Arc::new(clock),
             chance: Dice::new(self.seed, 100 + number as u64).chance(),
             clinic: Clinic::compiled_in("Asia/Kolkata").unwrap(),
+            rules: self.rules,
             ring: ring(),
             membership,
             placement: Placement::here(),
@@ -303,7 +312,10 @@ impl Session {
         let (place, free) = (0..SLOTS.len()).find_map(|slot| {
             let place = Place { doctor: SHARED_DOCTOR, date: 1, slot };
             let seats = taken.get(&place).map_or(&[][..], Vec::as_slice);
-            let free = (0..USERS).find(|user| !seats.contains(user))?;
+            // One who holds nothing there, if there is one: nobody else is sure to be below the limit.
+            let holds =
+                |user: &usize| taken.iter().any(|(at, of)| at.doctor == SHARED_DOCTOR && of.contains(user));
+            let free = (0..USERS).filter(|user| !seats.contains(user)).min_by_key(holds)?;
             (seats.len() < SEATS_PER_SLOT).then_some((place, free))
         })?;
         let booking =
@@ -314,9 +326,20 @@ impl Session {
         let (told, beside) = futures::future::join(self.call(&book), self.call(&other)).await;
         self.world.memory.remove_booking(&doctor(SHARED_DOCTOR), &booking);
         let answered = matches!(beside, Told::Done | Told::Rejected(Rejection::BookingNotFound));
-        let refused = matches!(told, Told::Rejected(Rejection::AlreadyBooked | Rejection::SlotFull));
+        let refused = matches!(
+            told,
+            Told::Rejected(
+                Rejection::AlreadyBooked | Rejection::SlotFull | Rejection::TooManyBookings { .. }
+            )
+        );
         (!refused || !answered).then(|| format!("the old platform's seat: {told:?}, beside it {beside:?}"))
     }
+}
+
+/// A limit that users reach in this small world, or none.
+fn rules(dice: &Dice) -> Rules {
+    let limit = *dice.pick(&[0, 1, 2, 3]);
+    Rules { bookings_per_doctor: NonZeroU16::new(limit) }
 }
 
 /// Who holds which seat, as the store says.

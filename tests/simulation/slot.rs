@@ -84,6 +84,8 @@ impl Specification for Slot {
                 Rejection::AlreadyBooked => holds(user) && !repeats(user, *key),
                 Rejection::SlotUnavailable => !holds(user) && !state.offered,
                 Rejection::SlotFull => !holds(user) && state.offered && full,
+                // Whether it was too many is for `limit.rs` to say: that is about all slots of a doctor.
+                Rejection::TooManyBookings { .. } => !holds(user) && state.offered && !full,
                 Rejection::DoctorNotFound
                 | Rejection::OutsideWindow
                 | Rejection::SlotInPast

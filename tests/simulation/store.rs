@@ -25,9 +25,20 @@ const _: () = assert!(LAG_MAX.as_millis() < TAKEOVER_SETTLE.as_millis());
 #[derive(Debug, Clone)]
 pub enum Accepted {
     /// `at`: when, in the order of everything that clients saw.
-    Event { at: usize, event: BatchEvent },
+    Event { at: usize, time: Instant, node: usize, event: BatchEvent },
     /// A range has a new owner or a new epoch.
     Claimed { at: Instant, node: usize, range: RangeId },
+}
+
+/// A node asked for a date of a doctor, or failed to load anything of that doctor.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// When, in the order of everything that clients saw.
+    pub at: usize,
+    pub node: usize,
+    pub doctor: DoctorId,
+    /// `None`: a load failed, and nothing that was asked for with it is known.
+    pub date: Option<NaiveDate>,
 }
 
 /// A transaction that is accepted, and that queries do not show yet.
@@ -41,6 +52,7 @@ struct Unseen {
 
 struct Inner {
     accepted: Vec<Accepted>,
+    loads: Vec<Load>,
     /// Requests that were applied, and from when queries show all of each.
     tokens: HashMap<RequestToken, Instant>,
     /// Requests that are yet to arrive, by number.
@@ -69,6 +81,7 @@ impl World {
     pub fn new(dice: Dice, weather: Weather, traced: bool) -> Self {
         let inner = Inner {
             accepted: Vec::new(),
+            loads: Vec::new(),
             tokens: HashMap::new(),
             under_way: BTreeMap::new(),
             lost: HashSet::new(),
@@ -114,6 +127,16 @@ impl World {
 
     pub fn accepted(&self) -> Vec<Accepted> {
         self.inner().accepted.clone()
+    }
+
+    pub fn loads(&self) -> Vec<Load> {
+        self.inner().loads.clone()
+    }
+
+    /// A node loads a date, or has failed to load something.
+    pub fn load(&self, node: usize, doctor: &DoctorId, date: Option<NaiveDate>) {
+        let at = self.next();
+        self.inner().loads.push(Load { at, node, doctor: doctor.clone(), date });
     }
 
     pub fn trace(&self) -> Vec<String> {
@@ -227,7 +250,7 @@ impl World {
                     event.doctor.as_str()
                 ));
                 let at = self.next();
-                self.inner().accepted.push(Accepted::Event { at, event: event.clone() });
+                self.inner().accepted.push(Accepted::Event { at, time: now, node, event: event.clone() });
                 if unseen || self.dice.permille(self.weather().lag) {
                     self.count(Fault::ReadLags);
                     let most = LAG_MAX.as_millis() as u64;

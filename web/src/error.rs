@@ -314,6 +314,15 @@ fn rejected(rejection: Rejection) -> Told {
         Rejection::BookingNotFound => Told::new(S::NOT_FOUND, "booking_not_found", "Booking not found"),
         Rejection::SlotFull => Told::new(S::CONFLICT, "slot_full", "Slot full"),
         Rejection::AlreadyBooked => Told::new(S::CONFLICT, "already_booked", "User already booked"),
+        Rejection::TooManyBookings { limit } => {
+            let detail = match limit {
+                1 => "You already have a booking to come with this doctor. Please cancel it first".to_owned(),
+                _ => format!(
+                    "You already have {limit} bookings to come with this doctor. Please cancel one of them first"
+                ),
+            };
+            Told::new(S::CONFLICT, "too_many_bookings", detail)
+        }
         Rejection::SlotUnavailable => {
             Told::new(S::CONFLICT, "slot_unavailable", "Selected slot is not available")
         }

@@ -353,6 +353,7 @@ async fn start_engine(
         clock: Arc::clone(&clock),
         chance: Arc::clone(&chance),
         clinic: config.clinic.wall_clock.clone(),
+        rules: config.rules,
         ring,
         membership,
         placement,

@@ -134,6 +134,12 @@ pub enum Rejection {
     /// All seats are taken.
     #[error("slot full")]
     SlotFull,
+    /// The user holds as many bookings to come with this doctor as one user may.
+    #[error("user holds {limit} bookings to come with this doctor, the most that one may")]
+    TooManyBookings {
+        /// How many one user may hold.
+        limit: u16,
+    },
     /// The user holds no seat in this slot.
     #[error("booking not found")]
     BookingNotFound,

@@ -110,6 +110,17 @@ impl Day {
         self.seats.iter().map(|seat| seat.start)
     }
 
+    /// The slots in which the user holds a seat.
+    pub(super) fn starts_of(&self, user: &UserId) -> impl Iterator<Item = SlotStart> {
+        let (user, mut texts) = (user.as_str().as_bytes(), self.texts.as_bytes());
+        self.seats.iter().filter_map(move |seat| {
+            let (text, after) = texts.split_at(seat.bytes());
+            texts = after;
+            // Lengths are compared first: most differ, and then the text is not read.
+            (usize::from(seat.user_bytes) == user.len() && text[..user.len()] == *user).then_some(seat.start)
+        })
+    }
+
     /// The index of the user's seat in a slot, and where its text begins.
     fn find(&self, user: &UserId, start: SlotStart) -> Option<(usize, usize)> {
         let (slot, user) = (self.slot(start), user.as_str().as_bytes());

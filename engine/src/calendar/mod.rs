@@ -4,6 +4,7 @@
 mod command;
 mod dates;
 mod day;
+mod rules;
 mod schedule;
 mod slot;
 mod view;
@@ -11,10 +12,13 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroU16;
+
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc, Weekday};
 
 pub use command::{Booking, Command, Decision, Event, Rejection, ScheduleRow};
 pub use dates::{DateSpelling, SpellingSet};
+pub use rules::Rules;
 pub use schedule::{Clinic, DaySchedule, InvalidZone};
 pub use slot::{InvalidSlot, SLOT_MINUTES, SLOTS_PER_DAY, SlotSet, SlotSpan, SlotStart};
 pub use view::{DayView, SlotView};
@@ -30,6 +34,7 @@ use crate::store::DateRows;
 #[derive(Debug, Clone)]
 pub struct Calendar {
     clinic: Clinic,
+    rules: Rules,
     week: [Option<DaySchedule>; 7],
     /// The loaded dates, in order: some sixteen, for which a map would take twice the memory.
     days: Vec<(NaiveDate, Day)>,
@@ -53,8 +58,8 @@ impl Missing {
 
 impl Calendar {
     /// A calendar of which nothing is loaded.
-    pub const fn unloaded(clinic: Clinic) -> Self {
-        Self { clinic, week: [const { None }; 7], days: Vec::new() }
+    pub const fn unloaded(clinic: Clinic, rules: Rules) -> Self {
+        Self { clinic, rules, week: [const { None }; 7], days: Vec::new() }
     }
 
     /// What `decide` would need for this command and does not have. A command that is refused by its date alone needs
@@ -103,7 +108,9 @@ impl Calendar {
     /// Decides a command whose needs are loaded, and changes nothing. The first of these that applies is the answer:
     ///
     /// - `Book`: a repeat of the user's own booking under its key; the date is outside the window; the slot has begun;
-    ///   the user holds a seat in it; the doctor does not offer it; it is full.
+    ///   the user holds a seat in it; the doctor does not offer it; it is full; the user holds too many bookings to
+    ///   come ([`Rules::bookings_per_doctor`]). That one is last because a user can change it by cancelling: a user who
+    ///   hears of it gives up no booking for a slot that another rule refuses.
     /// - `Cancel`: the slot has begun; the user holds no seat in it. (A date beyond the window is no obstacle: the old
     ///   platform booked there.)
     /// - `SetSlots` and `UpdateSlot` are never refused.
@@ -163,7 +170,22 @@ impl Calendar {
         if self.day(booking.date).map_or(0, |day| day.taken(booking.start)) >= SEATS_PER_SLOT {
             return Err(Rejection::SlotFull);
         }
+        if let Some(limit) = self.rules.bookings_per_doctor.map(NonZeroU16::get)
+            && self.holds_at_least(limit.into(), &booking.user, now)
+        {
+            return Err(Rejection::TooManyBookings { limit });
+        }
         Ok(Decision::Record(Event::Booked(booking)))
+    }
+
+    /// Whether the user holds so many seats in slots that have not begun. Only loaded dates of the booking window count.
+    fn holds_at_least(&self, count: usize, user: &UserId, now: DateTime<Utc>) -> bool {
+        let window = self.clinic.window(now);
+        let dates = self.days.iter().filter(|(date, _)| window.contains(date));
+        let to_come = dates.flat_map(|(date, day)| {
+            day.starts_of(user).filter(|start| !self.clinic.has_begun(*date, *start, now))
+        });
+        to_come.take(count).count() == count
     }
 
     /// Makes an event of a loaded date true. Cannot fail; loading a date goes through the same code.
@@ -259,15 +281,20 @@ pub fn rests_on(verdict: &Result<Decision, Rejection>, command: &Command, in_fli
             same_seat(booking)
         }
         (Err(Rejection::SlotFull), Event::Booked(booking)) => same_slot(booking),
+        // It counts, whatever its date and slot.
+        (Err(Rejection::TooManyBookings { .. }), Event::Booked(booking)) => booking.user == *user,
         // Without the cancellation, whoever holds a seat would be told of that first.
         (
             Err(Rejection::BookingNotFound | Rejection::SlotUnavailable | Rejection::SlotFull),
             Event::Cancelled { booking, .. },
         ) => same_seat(booking),
-        // Full is told of what is offered only.
-        (Err(Rejection::SlotUnavailable | Rejection::SlotFull), Event::ScheduleSet { weekday, .. }) => {
-            *weekday == date.weekday()
-        }
+        // Too many is told of a slot with a free seat only. Without the cancellation, the slot may be full.
+        (Err(Rejection::TooManyBookings { .. }), Event::Cancelled { booking, .. }) => same_slot(booking),
+        // Full and too many are told of what is offered only.
+        (
+            Err(Rejection::SlotUnavailable | Rejection::SlotFull | Rejection::TooManyBookings { .. }),
+            Event::ScheduleSet { weekday, .. },
+        ) => *weekday == date.weekday(),
         (
             Ok(Decision::Record(_) | Decision::Repeat(_))
             | Err(

@@ -1,5 +1,7 @@
 //! Published hours, and the only zone arithmetic of the engine: civil dates and slots to instants and back.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use jiff::civil;
 use jiff::tz::{AmbiguousOffset, TimeZone};
@@ -105,11 +107,16 @@ impl Clinic {
         now.naive_utc().checked_add_signed(offset).map_or(NaiveDate::MAX, |wall| wall.date())
     }
 
-    /// Whether bookings are taken for `date` at `now`: from today to [`BOOKING_WINDOW_DAYS`] ahead.
-    pub fn in_window(&self, date: NaiveDate, now: DateTime<Utc>) -> bool {
+    /// The dates for which bookings are taken at `now`: from today to [`BOOKING_WINDOW_DAYS`] ahead.
+    pub fn window(&self, now: DateTime<Utc>) -> RangeInclusive<NaiveDate> {
         let today = self.today(now);
         let last = today.checked_add_days(Days::new(BOOKING_WINDOW_DAYS)).unwrap_or(NaiveDate::MAX);
-        (today..=last).contains(&date)
+        today..=last
+    }
+
+    /// Whether bookings are taken for `date` at `now`.
+    pub fn in_window(&self, date: NaiveDate, now: DateTime<Utc>) -> bool {
+        self.window(now).contains(&date)
     }
 
     /// When the slot begins. Of a time that comes twice the first counts; `None` for one that daylight saving skips.

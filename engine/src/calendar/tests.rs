@@ -5,6 +5,7 @@ use crate::ids::IdempotencyKey;
 use crate::store::StoredSeat;
 
 mod model;
+mod too_many;
 
 const WEEK: [Weekday; 7] =
     [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat, Weekday::Sun];
@@ -47,7 +48,8 @@ struct Doctor {
 
 impl Doctor {
     fn offering(zone: &str, now: DateTime<Utc>, slots: &[&str]) -> Self {
-        let mut doctor = Self { calendar: Calendar::unloaded(Clinic::compiled_in(zone).unwrap()), now };
+        let mut doctor =
+            Self { calendar: Calendar::unloaded(Clinic::compiled_in(zone).unwrap(), Rules::default()), now };
         for weekday in WEEK {
             let offered = slots.iter().map(|text| slot(text)).collect();
             doctor.tell(&Command::SetSlots { weekday, offered }).unwrap();
@@ -300,7 +302,7 @@ fn an_old_row_that_spells_midnight_its_own_way_is_another_row_and_is_withdrawn_t
 
 #[test]
 fn a_command_that_its_date_refuses_loads_nothing() {
-    let calendar = Calendar::unloaded(Clinic::compiled_in("Asia/Kolkata").unwrap());
+    let calendar = Calendar::unloaded(Clinic::compiled_in("Asia/Kolkata").unwrap(), Rules::default());
     for command in [
         book("ada", "2026-11-22", "10:00"),
         book("ada", "2031-01-01", "10:00"),
@@ -332,4 +334,13 @@ fn an_answer_rests_on_the_events_in_flight_that_could_make_it_false() {
     assert!(rests_on(&Err(Rejection::BookingNotFound), &undo, &cancelled));
     assert!(rests_on(&Err(Rejection::SlotUnavailable), &by("bob"), &schedule));
     assert!(!rests_on(&Err(Rejection::OutsideWindow), &by("bob"), &booked));
+    let many = Err(Rejection::TooManyBookings { limit: 10 });
+    let elsewhere = |name: &str| book(name, "2026-12-01", "11:00");
+    assert!(rests_on(&many, &elsewhere("ada"), &booked), "a booking counts on any date");
+    assert!(!rests_on(&many, &elsewhere("bob"), &booked));
+    assert!(rests_on(&many, &by("ada"), &cancelled), "the user may still hold the seat");
+    assert!(rests_on(&many, &by("bob"), &cancelled), "the slot may still be full");
+    assert!(!rests_on(&many, &elsewhere("ada"), &cancelled), "one booking more changes nothing");
+    assert!(rests_on(&many, &elsewhere("bob"), &schedule), "the slot may not be offered");
+    assert!(!rests_on(&many, &book("bob", "2026-12-02", "11:00"), &schedule));
 }

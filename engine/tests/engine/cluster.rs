@@ -9,7 +9,7 @@ use engine::runtime::{Engine, Parts, Placement};
 use engine::shard::{FencingEpoch, Ring};
 use engine::store::{Fences, Nodes};
 use engine::{
-    Answer, Clinic, Command, DayView, DoctorId, EngineError, ManualClock, Membership, Peers, Router,
+    Answer, Clinic, Command, DayView, DoctorId, EngineError, ManualClock, Membership, Peers, Router, Rules,
     SeededChance, Timing,
 };
 use futures::FutureExt;
@@ -87,6 +87,7 @@ impl Cluster {
             clock: Arc::new(ManualClock::new(monday_morning())),
             chance: Arc::new(SeededChance::new(name.len() as u64 + u64::from(name.as_bytes()[0]))),
             clinic: Clinic::compiled_in("Asia/Kolkata").unwrap(),
+            rules: Rules::default(),
             ring: Ring::default(),
             membership: Membership::Cluster {
                 address: name.to_owned(),

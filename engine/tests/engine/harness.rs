@@ -14,7 +14,7 @@ use engine::store::{
 };
 use engine::{
     Answer, Clinic, Command, DoctorId, EngineError, IdempotencyKey, ManualClock, Membership, MemoryStore,
-    NodeId, RequestToken, Router, SeededChance, SlotStart, UserId,
+    NodeId, RequestToken, Router, Rules, SeededChance, SlotStart, UserId,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -296,6 +296,7 @@ impl TestEngine {
             clock: clock.clone(),
             chance: Arc::new(SeededChance::new(seed)),
             clinic: Clinic::compiled_in("Asia/Kolkata").unwrap(),
+            rules: Rules::default(),
             ring: Ring::default(),
             membership: Membership::Solo,
             placement: Placement::here(),

@@ -10,3 +10,4 @@ mod commits;
 mod lifecycle;
 mod racing;
 mod takeover;
+mod too_many;

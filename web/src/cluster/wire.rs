@@ -93,6 +93,7 @@ enum RejectionForm {
     AlreadyBooked,
     SlotUnavailable,
     SlotFull,
+    TooManyBookings { limit: u16 },
     BookingNotFound,
 }
 
@@ -336,6 +337,7 @@ mod tests {
             Rejection::AlreadyBooked,
             Rejection::SlotUnavailable,
             Rejection::SlotFull,
+            Rejection::TooManyBookings { limit: 10 },
             Rejection::BookingNotFound,
         ]);
         prop_oneof![

@@ -11,6 +11,7 @@ mod files;
 mod limits;
 mod options;
 mod payments;
+mod rules;
 mod secret;
 mod server;
 mod store;
@@ -19,6 +20,8 @@ mod tls;
 mod variables;
 
 use std::time::Duration;
+
+use engine::Rules;
 
 pub use assistant::{AssistantConfig, CHAT_TIMEOUT};
 pub use auth::{AuthConfig, PasswordConfig, PasswordScheme, ThrottleConfig};
@@ -63,6 +66,8 @@ pub struct Config {
     pub cors: CorsConfig,
     /// The wall clock that the slots are on.
     pub clinic: ClinicConfig,
+    /// The booking rules of this deployment.
+    pub rules: Rules,
     /// Whether to fill an empty store with examples.
     pub demo: bool,
 }
@@ -82,6 +87,7 @@ impl Config {
             payments: PaymentsConfig::from_env(&mut env),
             cors: CorsConfig::from_env(&mut env),
             clinic: ClinicConfig::from_env(&mut env),
+            rules: rules::rules_from_env(&mut env),
             demo: demo_from_env(&mut env, &store.place),
             store,
         };
@@ -147,12 +153,13 @@ mod tests {
             ("CORS_ALLOWED_ORIGINS", "*"),
             ("TRUSTED_PROXIES", "10.0.0.0/40"),
             ("RATE_LIMIT_PER_MINUTE", "-1"),
+            ("KOKORO_BOOKINGS_PER_DOCTOR_MAX", "many"),
             ("KOKORO_NODE_ADDRESS", "10.0.0.1:7000"),
             ("DYNAMODB_ENDPOINT", "localhost"),
             ("USERS_TABLE", "a b"),
         ])
         .unwrap_err();
-        assert_eq!(error.lines().count(), 10, "{error}");
+        assert_eq!(error.lines().count(), 11, "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
 

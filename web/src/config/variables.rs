@@ -156,6 +156,11 @@ const VARIABLES: &[Variable] = &[
         "Folder of the machine's zone files; a zone that is not there is taken from the compiled-in data. The log says which is used.",
     ),
     variable(
+        "KOKORO_BOOKINGS_PER_DOCTOR_MAX",
+        "10",
+        "Bookings to come that a patient may hold with one doctor, up to 768, the same on all nodes. 0 turns the limit off. Counts the dates that the doctor's calendar has in memory.",
+    ),
+    variable(
         "CORS_ALLOWED_ORIGINS",
         "none",
         "Comma-separated origins whose pages may call with the session cookie, such as https://clinic.example. '*' is refused.",

@@ -16,6 +16,18 @@ fn a_rejection_keeps_the_status_and_text_of_the_contract() {
         (Rejection::SlotFull, 409, "slot_full", "Slot full"),
         (Rejection::AlreadyBooked, 409, "already_booked", "User already booked"),
         (Rejection::SlotUnavailable, 409, "slot_unavailable", "Selected slot is not available"),
+        (
+            Rejection::TooManyBookings { limit: 10 },
+            409,
+            "too_many_bookings",
+            "You already have 10 bookings to come with this doctor. Please cancel one of them first",
+        ),
+        (
+            Rejection::TooManyBookings { limit: 1 },
+            409,
+            "too_many_bookings",
+            "You already have a booking to come with this doctor. Please cancel it first",
+        ),
         (Rejection::DoctorNotFound, 404, "doctor_not_found", "Doctor not found"),
         (Rejection::BookingNotFound, 404, "booking_not_found", "Booking not found"),
     ] {

@@ -148,14 +148,15 @@ pub(crate) fn is_seat(body: &[u8]) -> bool {
 
 /// Books one slot for the caller.
 ///
-/// A slot has five seats, of which a user takes one. With an `Idempotency-Key` a repeat is answered as the first was.
+/// A slot has five seats, of which a user takes one. A user holds at most so many bookings to come with one doctor, ten
+/// unless the deployment chooses otherwise. With an `Idempotency-Key` a repeat is answered as the first was.
 #[utoipa::path(post, path = "/doctorBookings/book", tag = "doctorBookings", request_body = SeatRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 64 visible ASCII characters",
         pattern = "^[!-~]{1,64}$", example = "7f1c3a")),
     responses(
         (status = 200, body = Booked),
         (status = 404, description = "doctor_not_found"),
-        (status = 409, description = "slot_full, already_booked, slot_unavailable"),
+        (status = 409, description = "slot_full, already_booked, slot_unavailable, too_many_bookings"),
         (status = 422, description = "outside_booking_window, slot_in_past")))]
 pub(crate) async fn book(
     app: Data<AppState>,

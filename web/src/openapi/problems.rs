@@ -34,6 +34,7 @@ fn errors() -> Vec<ApiError> {
         ApiError::Rejected(Rejection::SlotFull),
         ApiError::Rejected(Rejection::AlreadyBooked),
         ApiError::Rejected(Rejection::SlotUnavailable),
+        ApiError::Rejected(Rejection::TooManyBookings { limit: 10 }),
         ApiError::Rejected(Rejection::OutsideWindow),
         ApiError::Rejected(Rejection::SlotInPast),
         ApiError::EmailTaken(AccountKind::User),

@@ -13,8 +13,12 @@ const KOLKATA_IS_AHEAD: i64 = 330;
 /// The rules, in the words of the contract.
 #[derive(Default)]
 struct Model {
+    /// Bookings to come that a user may hold.
+    limit: Option<u16>,
     offered: BTreeMap<u32, BTreeSet<u32>>,
     seats: BTreeMap<(NaiveDate, u32), Vec<Seat>>,
+    /// The dates that the calendar has in memory.
+    loaded: BTreeSet<NaiveDate>,
 }
 
 /// Who, and under which key.
@@ -77,7 +81,11 @@ impl Model {
         wall: chrono::NaiveDateTime,
     ) -> Result<(), Rejection> {
         let today = wall.date();
-        let starts = date.and_hms_opt(0, 0, 0).unwrap() + TimeDelta::minutes(i64::from(half_hour) * 30);
+        let starts = starts(date, half_hour);
+        if (today..=today + Days::new(15)).contains(&date) {
+            self.loaded.insert(date);
+        }
+        let held_to_come = self.to_come(user, wall);
         let seats = self.seats.entry((date, half_hour)).or_default();
         let held = seats.iter().find(|(holder, _)| holder == user);
         let stands = date + Days::new(7) >= today && date <= today + Days::new(15);
@@ -102,8 +110,19 @@ impl Model {
         if seats.len() >= 5 {
             return Err(Rejection::SlotFull);
         }
+        if let Some(limit) = self.limit.filter(|limit| held_to_come >= usize::from(*limit)) {
+            return Err(Rejection::TooManyBookings { limit });
+        }
         seats.push((user.to_owned(), key.map(str::to_owned)));
         Ok(())
+    }
+
+    /// The user's bookings whose slot has not begun, on loaded dates of the booking window.
+    fn to_come(&self, user: &str, wall: chrono::NaiveDateTime) -> usize {
+        let counts = |date: &NaiveDate| self.loaded.contains(date) && *date <= wall.date() + Days::new(15);
+        let ahead = |(date, half_hour): (NaiveDate, u32)| counts(&date) && starts(date, half_hour) > wall;
+        let seats = self.seats.iter().filter(|(place, _)| ahead(**place));
+        seats.filter(|(_, seats)| seats.iter().any(|(holder, _)| holder == user)).count()
     }
 
     fn cancel(
@@ -113,15 +132,19 @@ impl Model {
         half_hour: u32,
         wall: chrono::NaiveDateTime,
     ) -> Result<(), Rejection> {
-        let starts = date.and_hms_opt(0, 0, 0).unwrap() + TimeDelta::minutes(i64::from(half_hour) * 30);
-        if starts <= wall {
+        if starts(date, half_hour) <= wall {
             return Err(Rejection::SlotInPast);
         }
+        self.loaded.insert(date);
         let seats = self.seats.entry((date, half_hour)).or_default();
         let before = seats.len();
         seats.retain(|(holder, _)| holder != user);
         if seats.len() < before { Ok(()) } else { Err(Rejection::BookingNotFound) }
     }
+}
+
+fn starts(date: NaiveDate, half_hour: u32) -> chrono::NaiveDateTime {
+    date.and_hms_opt(0, 0, 0).unwrap() + TimeDelta::minutes(i64::from(half_hour) * 30)
 }
 
 /// Addresses of many lengths, for they stand one after another in memory.
@@ -173,16 +196,21 @@ impl Rows {
 
 proptest! {
     #[test]
-    fn the_calendar_does_what_a_naive_model_does(steps in steps()) {
+    fn the_calendar_does_what_a_naive_model_does(steps in steps(), limit in prop::option::of(1..4_u16)) {
         let clinic = Clinic::compiled_in("Asia/Kolkata").unwrap();
-        let (mut calendar, mut rows) = (Calendar::unloaded(clinic.clone()), Rows::default());
-        let mut model = Model::default();
+        let rules = Rules { bookings_per_doctor: limit.and_then(NonZeroU16::new) };
+        let (mut calendar, mut rows) = (Calendar::unloaded(clinic.clone(), rules), Rows::default());
+        let mut model = Model { limit, ..Model::default() };
         let mut now = monday_morning();
         for step in steps {
             let wall = (now + TimeDelta::minutes(KOLKATA_IS_AHEAD)).naive_utc();
             let (command, expected) = match step {
                 Step::Wait { minutes } => { now += TimeDelta::minutes(minutes); continue }
-                Step::Reload => { calendar = Calendar::unloaded(clinic.clone()); continue }
+                Step::Reload => {
+                    calendar = Calendar::unloaded(clinic.clone(), rules);
+                    model.loaded.clear();
+                    continue
+                }
                 Step::Book { user: n, days_ahead, half_hour, key } => {
                     let (name, date) = (holder(n), wall.date() + TimeDelta::days(days_ahead));
                     let text = key.map(|key| format!("key-{key}"));

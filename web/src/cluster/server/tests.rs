@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use engine::shard::Ring;
 use engine::{
     Answer, Clinic, Command, DoctorId, Engine, EngineError, ManualClock, Membership, MemoryStore, Parts,
-    Peers, Placement, Rejection, SeededChance, SlotStart, UserId,
+    Peers, Placement, Rejection, Rules, SeededChance, SlotStart, UserId,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -56,6 +56,7 @@ impl Fixture {
             clock: clock.clone(),
             chance: chance.clone(),
             clinic: Clinic::compiled_in("Asia/Kolkata").unwrap(),
+            rules: Rules::default(),
             ring: Ring::default(),
             membership: Membership::Solo,
             placement: Placement::here(),

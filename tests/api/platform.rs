@@ -225,7 +225,8 @@ async fn watch(walk: &Walk) {
         |line: &str| line.contains("route=\"/doctorBookings/book\",method=\"POST\",status=\"200\"");
     assert!(metrics.as_str().unwrap().lines().any(is_of_bookings), "{metrics}");
     assert_eq!(visitor.get("/cluster").await, json!({"solo": true, "nodes": []}));
-    let refusal = Reply::of(walk.app.request(Method::POST, "/cluster/drain")).await;
+    let drain = walk.app.request(Method::POST, "/cluster/drain").json(&json!({}));
+    let refusal = Reply::of(drain).await;
     refusal.assert_problem(403, "forbidden");
     walk.called.borrow_mut().push(("/cluster/drain", refusal.header("x-request-id").to_owned()));
 }

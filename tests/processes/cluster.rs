@@ -100,8 +100,16 @@ async fn nodes_that_join_drain_and_stop_under_load_cost_nobody_an_answer() {
             until(async || is_balanced(&cluster.nodes[0].cluster().await, 3)).await;
             // It is told on the address for those who run it, and on no other.
             assert_eq!(cluster.nodes[1].post("/cluster/drain", None, &json!({})).await.0, 404);
-            let from_a_page = [("Sec-Fetch-Site", "cross-site"), ("Origin", "https://elsewhere.example")];
-            assert_eq!(cluster.nodes[1].post_admin("/cluster/drain", &from_a_page).await, 403);
+            let json = ("Content-Type", "application/json");
+            for (status, header) in [
+                (403, ("Origin", "https://elsewhere.example")),
+                (403, ("Sec-Fetch-Site", "cross-site")),
+                (421, ("Host", "elsewhere.example")),
+            ] {
+                assert_eq!(cluster.nodes[1].post_admin("/cluster/drain", &[json, header]).await, status);
+            }
+            let form = [("Content-Type", "text/plain")];
+            assert_eq!(cluster.nodes[1].post_admin("/cluster/drain", &form).await, 415);
             assert_eq!(cluster.nodes[1].drain().await, 202);
             until(async || owned_by(&cluster.nodes[0].cluster().await, &drained) == 0).await;
             ledger.goes_on(50).await;

@@ -121,7 +121,7 @@ impl Node {
 
     /// Has it hand its doctors over; gives the status.
     pub async fn drain(&self) -> u16 {
-        self.post_admin("/cluster/drain", &[]).await
+        self.post_admin("/cluster/drain", &[("Content-Type", "application/json")]).await
     }
 }
 

@@ -62,6 +62,7 @@ fn wrong_configuration_is_a_clear_sentence_and_an_exit_status_before_anything_li
         (&[("RATE_LIMIT_PER_MINUTE", "many")], "RATE_LIMIT_PER_MINUTE"),
         (&[("KOKORO_BOOKINGS_PER_DOCTOR_MAX", "769")], "KOKORO_BOOKINGS_PER_DOCTOR_MAX"),
         (&[("TRUSTED_PROXIES", "10.0.0.0/99")], "TRUSTED_PROXIES"),
+        (&[("KOKORO_ADMIN_HOSTS", "kokoro.internal:9100")], "KOKORO_ADMIN_HOSTS"),
         (&[("CORS_ALLOWED_ORIGINS", "*")], "CORS_ALLOWED_ORIGINS"),
         (&[("CORS_ALLOWED_ORIGINS", "https://a.example,https://*.example")], "CORS_ALLOWED_ORIGINS"),
         (&[("CORS_ALLOWED_ORIGINS", "https://a.example/")], "CORS_ALLOWED_ORIGINS"),

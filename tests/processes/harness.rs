@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -26,6 +27,8 @@ pub struct Node {
     output: Option<BufReader<ChildStdout>>,
     /// What it has written to standard error so far.
     pub log: Arc<Mutex<String>>,
+    /// Ends with the log.
+    logging: Option<JoinHandle<()>>,
     _scratch: tempfile::TempDir,
 }
 
@@ -107,7 +110,8 @@ impl Node {
             let at = second.find("http://").unwrap();
             second[at..].trim().trim_end_matches("/metrics").to_owned()
         });
-        Ok(Self { child, url, admin_url, http, output: Some(output), log, _scratch: scratch })
+        let (output, logging) = (Some(output), Some(logging));
+        Ok(Self { child, url, admin_url, http, output, log, logging, _scratch: scratch })
     }
 
     /// The session to paste that `--demo` prints: what follows its announcement, up to the call that lists bookings.
@@ -176,7 +180,7 @@ impl Node {
     }
 
     pub async fn post_admin(&self, path: &str, headers: &[(&str, &str)]) -> u16 {
-        let request = self.http.post(format!("{}{path}", self.admin_url.as_ref().unwrap()));
+        let request = self.http.post(format!("{}{path}", self.admin_url.as_ref().unwrap())).body("{}");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         request.send().await.map_or(0, |answer| answer.status().as_u16())
     }
@@ -235,10 +239,15 @@ impl Node {
         assert!(Command::new("kill").args([name, &self.pid()]).status().unwrap().success());
     }
 
-    /// Waits for its end.
+    /// Waits for its end; gives its whole log.
     pub async fn ended(mut self) -> (ExitStatus, String) {
         let log = self.log.clone();
-        let status = tokio::task::spawn_blocking(move || self.child.wait().unwrap()).await.unwrap();
+        let wait = move || {
+            let status = self.child.wait().unwrap();
+            self.logging.take().unwrap().join().unwrap();
+            status
+        };
+        let status = tokio::task::spawn_blocking(wait).await.unwrap();
         let log = log.lock().unwrap().clone();
         (status, log)
     }

@@ -14,6 +14,7 @@ mod cluster;
 mod first_minute;
 mod killing;
 mod local_nodes;
+mod malformed;
 mod partition;
 mod racing;
 mod rotation;

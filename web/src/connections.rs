@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::net::{IpAddr, Shutdown};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use socket2::{SockRef, Socket};
 use tokio::time::Instant;
 
 use crate::metrics::{self, ConnectionClosed};
-use crate::peer::{Block, Network};
+use crate::peer::{Block, Network, is_trusted};
 
 /// Connections of one listener, of all its workers. Cheap to clone.
 #[derive(Clone)]
@@ -100,7 +100,7 @@ impl Connections {
     fn admit(&self, stream: &TcpStream) -> Result<Connection, ConnectionClosed> {
         let address = stream.peer_addr().map_err(|_| ConnectionClosed::Refused)?.ip();
         let network = Network::of(address);
-        let is_exempt = self.is_trusted(address);
+        let is_exempt = is_trusted(&address, &self.0.trusted);
         let socket = SockRef::from(stream).try_clone().map_err(|_| ConnectionClosed::Refused)?;
         let Bounds { max, of_network } = self.0.bounds;
         let mut state = self.lock();
@@ -123,10 +123,6 @@ impl Connections {
             *state.blocks.entry(block).or_default() += 1;
         }
         Ok(Connection { number, open, connections: self.clone() })
-    }
-
-    fn is_trusted(&self, address: IpAddr) -> bool {
-        self.0.trusted.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -84,6 +84,8 @@ pub(crate) enum ApiError {
     ShuttingDown,
     /// The node cannot book.
     NotReady(Standing),
+    /// The `Host` is none that the admin address answers to.
+    Misdirected,
     /// No such path.
     PathNotFound,
     /// The path exists, but takes these methods only.
@@ -229,10 +231,7 @@ impl ApiError {
             Self::SubscribersFull => {
                 Told::new(S::CONFLICT, "subscribers_full", "This doctor cannot take any more subscribers")
             }
-            Self::InvalidCredentials => {
-                let header = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                Told::new(S::UNAUTHORIZED, "invalid_credentials", "Invalid email or password").with(header)
-            }
+            Self::InvalidCredentials => invalid_credentials(),
             Self::TooManyAttempts { retry_after } => too_many_attempts(*retry_after),
             Self::TooManyRequests { retry_after } => too_many_requests(*retry_after),
             Self::Payment(error) => payment(*error),
@@ -241,6 +240,11 @@ impl ApiError {
                 let detail = format!("This path takes {allowed} only");
                 Told::new(S::METHOD_NOT_ALLOWED, "method_not_allowed", detail).with(header)
             }
+            Self::Misdirected => Told::new(
+                S::MISDIRECTED_REQUEST,
+                "misdirected_request",
+                "The Host must be an IP address, localhost or a name in KOKORO_ADMIN_HOSTS",
+            ),
             Self::PathNotFound => Told::new(S::NOT_FOUND, "not_found", "There is nothing under this path"),
             Self::Refused(status) => {
                 Told::new(*status, "refused", status.canonical_reason().unwrap_or("Refused"))
@@ -298,6 +302,11 @@ fn too_many_requests(retry_after: Duration) -> Told {
     let seconds = i64::try_from(retry_after.as_secs()).unwrap_or(i64::MAX).saturating_add(1);
     let detail = "Too many requests. Please try again in a moment";
     Told::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail).retry_after(seconds)
+}
+
+fn invalid_credentials() -> Told {
+    let header = (WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    Told::new(StatusCode::UNAUTHORIZED, "invalid_credentials", "Invalid email or password").with(header)
 }
 
 const fn email_taken(kind: AccountKind) -> &'static str {

@@ -4,25 +4,20 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
-use actix_web::http::header::{HeaderName, ORIGIN};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest};
 use tokio::time::Instant;
 
 use crate::body::BodyLimit;
-use crate::config::CorsConfig;
 use crate::connections::{BusyBody, Connection};
 use crate::error::ApiError;
 use crate::limits::Costly;
+use crate::origin;
 use crate::outgoing;
 use crate::patience;
 use crate::peer::Peer;
 use crate::routes::{HEALTHZ, READYZ, WEBHOOK};
 use crate::state::AppState;
-
-/// The header in which a browser says whether it is a page of this site that sends the request.
-static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Refuses addresses that ask too often, heads that are too long, and new work while the server is stopping. Whoever
 /// watches the process is always answered.
@@ -55,13 +50,24 @@ fn check(request: &HttpRequest) -> Result<(), ApiError> {
     if head_bytes(request) > limit {
         return Err(ApiError::HeadTooLarge(limit));
     }
-    if is_from_foreign_page(request, &app.cors) {
+    if origin::is_from_foreign_page(request, app)? {
         return Err(ApiError::Forbidden);
     }
     if app.is_stopping() && !is_watcher {
         return Err(ApiError::ShuttingDown);
     }
     Ok(())
+}
+
+/// Refuses browser pages, and names that are not this machine's, on the admin address.
+pub(crate) async fn admit_admin<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    match AppState::of(request.request()).and_then(|app| origin::check_admin(request.request(), app)) {
+        Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
+        Err(refusal) => Ok(request.error_response(refusal)),
+    }
 }
 
 /// How long a route's answer may take, where that is not the server's own time. Put on it with `app_data`.
@@ -93,17 +99,6 @@ fn cost(request: &ServiceRequest) -> Result<Duration, ApiError> {
     }
     let answer = request.app_data::<AnswerTimeout>().map_or(app.server.answer_timeout, |own| own.0);
     Ok(BodyLimit::of(request.request())?.timeout + answer)
-}
-
-/// Whether a browser says that a page sends this which is of another origin and not one that may call. The session's
-/// cookie does not come along from other sites, and JSON needs CORS to agree; this is for calls without a body, and for
-/// pages of the same site.
-pub(crate) fn is_from_foreign_page(request: &HttpRequest, cors: &CorsConfig) -> bool {
-    let header = |name: &HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let is_foreign = || matches!(header(&SEC_FETCH_SITE), Some("cross-site" | "same-site"));
-    let may_call =
-        || header(&ORIGIN).is_some_and(|origin| cors.allowed_origins.iter().any(|own| own == origin));
-    request.method() == Method::POST && is_foreign() && !may_call()
 }
 
 /// The request line and the headers as they came, give or take a few bytes.

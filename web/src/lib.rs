@@ -30,6 +30,7 @@ mod json;
 mod limits;
 mod metrics;
 mod openapi;
+mod origin;
 mod outgoing;
 mod patience;
 mod peer;

@@ -19,6 +19,7 @@ use crate::services::AssistantError;
 const HTTP_REQUESTS: &str = "kokoro_http_requests_total";
 const HTTP_REQUEST_SECONDS: &str = "kokoro_http_request_seconds";
 const PROBLEMS: &str = "kokoro_problems_total";
+const MALFORMED_REQUESTS: &str = "kokoro_malformed_requests_total";
 const READY: &str = "kokoro_ready";
 const LOG_INS: &str = "kokoro_log_ins_total";
 const PASSWORDS_PENDING: &str = "kokoro_passwords_pending";
@@ -127,6 +128,10 @@ fn describe() {
     describe_counter!(HTTP_REQUESTS, "Requests answered, by route, method and status");
     describe_histogram!(HTTP_REQUEST_SECONDS, "Requests until their answer's head was ready, by route");
     describe_counter!(PROBLEMS, "Refusals and failures, by route and by the code that the client was told");
+    describe_counter!(
+        MALFORMED_REQUESTS,
+        "Requests that could not be parsed, by what was wrong: method, uri, version, header, too_large, chunk or other"
+    );
     describe_gauge!(READY, "1 while the process can book, 0 otherwise");
     describe_counter!(LOG_INS, "Log-ins, by how they ended: right, wrong, throttled or unanswered");
     describe_gauge!(PASSWORDS_PENDING, "Passwords that are being hashed or wait for it");
@@ -200,6 +205,11 @@ impl Route {
         });
         answers[known].2.increment(1);
     }
+}
+
+/// A request could not be parsed.
+pub(crate) fn request_malformed(fault: &'static str) {
+    counter!(MALFORMED_REQUESTS, "fault" => fault).increment(1);
 }
 
 /// Whether the process can book.

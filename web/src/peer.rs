@@ -4,7 +4,8 @@ use std::future::{Ready, ready};
 use std::net::{IpAddr, Ipv6Addr};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HOST, HeaderMap};
+use actix_web::http::uri::Authority;
 use actix_web::{FromRequest, HttpRequest};
 use ipnet::IpNet;
 
@@ -24,15 +25,13 @@ impl Peer {
     /// The peer of a request.
     pub(crate) fn of(request: &HttpRequest) -> Result<Self, ApiError> {
         let app = AppState::of(request)?;
-        let connected = request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
-        let peer = Self::behind(connected, request.headers(), &app.server.trusted_proxies);
+        let peer = Self::behind(connected(request), request.headers(), &app.server.trusted_proxies);
         Ok(Self { over_tls: peer.over_tls || request.app_config().secure(), ..peer })
     }
 
     /// Every proxy appends the address that it was called from: the last one that is no proxy of ours is the client.
     fn behind(connected: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        let is_trusted =
-            |address: &IpAddr| trusted.iter().any(|network| network.contains(&address.to_canonical()));
+        let is_trusted = |address: &IpAddr| is_trusted(address, trusted);
         if !is_trusted(&connected) {
             return Self { address: connected, over_tls: false };
         }
@@ -109,6 +108,37 @@ impl Network {
         };
         Block { prefix, bits }
     }
+}
+
+/// The host and port that the client asked for: `Host`, or `X-Forwarded-Host` of a proxy that we trust.
+pub(crate) fn asked_host(request: &HttpRequest) -> Result<Option<Authority>, ApiError> {
+    let trusted = &AppState::of(request)?.server.trusted_proxies;
+    if is_trusted(&connected(request), trusted)
+        && let Some(forwarded) = list(request.headers(), "x-forwarded-host").last()
+    {
+        return Ok(authority(forwarded.as_bytes()));
+    }
+    Ok(host(request))
+}
+
+/// The host and port in `Host`.
+pub(crate) fn host(request: &HttpRequest) -> Option<Authority> {
+    request.headers().get(HOST).and_then(|host| authority(host.as_bytes()))
+}
+
+/// Reads a host and a port. A URL may have a user before them, a header may not.
+fn authority(text: &[u8]) -> Option<Authority> {
+    Authority::try_from(text).ok().filter(|authority| !authority.as_str().contains('@'))
+}
+
+/// The address of the connection.
+fn connected(request: &HttpRequest) -> IpAddr {
+    request.peer_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip())
+}
+
+/// Whether an address is that of a proxy that we trust.
+pub(crate) fn is_trusted(address: &IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address.to_canonical()))
 }
 
 /// The members of a header that may come more than once.

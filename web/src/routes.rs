@@ -24,6 +24,16 @@ pub(crate) const HEALTHZ: &str = "/healthz";
 /// The process can book.
 pub(crate) const READYZ: &str = "/readyz";
 
+/// Prometheus' metrics.
+const METRICS: &str = "/metrics";
+/// The nodes of the cluster.
+const CLUSTER: &str = "/cluster";
+/// The order to hand doctors over.
+const DRAIN: &str = "/cluster/drain";
+
+/// The calls that `KOKORO_ADMIN_LISTEN` takes off the public address.
+pub(crate) const ADMIN: [&str; 3] = [METRICS, CLUSTER, DRAIN];
+
 /// What Razorpay reports to.
 pub(crate) const WEBHOOK: &str = "/payment/webhook";
 
@@ -116,9 +126,9 @@ pub(crate) fn watch(config: &mut ServiceConfig) {
 /// Adds what is for those who run the program.
 pub(crate) fn admin(config: &mut ServiceConfig) {
     config
-        .service(read("/metrics", metrics::all))
-        .service(read("/cluster", cluster::show))
-        .service(posted("/cluster/drain", cluster::drain));
+        .service(read(METRICS, metrics::all))
+        .service(read(CLUSTER, cluster::show))
+        .service(posted(DRAIN, cluster::drain));
 }
 
 /// Adds what no route answers: a frontend, if there is one.

@@ -202,6 +202,7 @@ fn admin_server(
             .configure(routes::watch)
             .configure(routes::admin)
             .configure(|config| routes::rest(config, None))
+            .wrap(from_fn(guard::admit_admin))
             .wrap(from_fn(telemetry::observe))
     });
     let connections = Connections::new(ADMIN_CONNECTIONS, Vec::new());

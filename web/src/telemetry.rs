@@ -1,6 +1,8 @@
 //! What can be seen from outside: a line for each request with its id, and its cause when something broke. Never an
 //! address, a name, a token or a body.
 
+mod malformed;
+
 use std::borrow::Cow;
 use std::future::{Ready, ready};
 use std::io::IsTerminal;
@@ -20,12 +22,14 @@ use tracing::{Instrument, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::error::{ApiError, Identified, PROBLEM_JSON};
 use crate::metrics::Route;
 use crate::peer::Peer;
 use crate::security;
 use crate::state::AppState;
+use malformed::MalformedRequests;
 
 /// What a request is called in its answer, in the log and in the audit trail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,8 +153,11 @@ where
     }
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match format {
-        LogFormat::Text => Box::new(subscriber.with_ansi(is_terminal).finish()),
-        LogFormat::Json => Box::new(subscriber.json().flatten_event(true).with_span_list(false).finish()),
+        LogFormat::Text => Box::new(subscriber.with_ansi(is_terminal).finish().with(MalformedRequests)),
+        LogFormat::Json => {
+            let subscriber = subscriber.json().flatten_event(true).with_span_list(false);
+            Box::new(subscriber.finish().with(MalformedRequests))
+        }
     })
 }
 

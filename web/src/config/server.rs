@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use engine::limits::{ASK_DEADLINE, LEAVE_WITHIN};
 use ipnet::IpNet;
+use reqwest::Url;
 
 use super::assistant::CHAT_TIMEOUT;
 use super::environment::Environment;
@@ -37,6 +38,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Where `/metrics` and `/cluster` are served instead of beside the API; port 0 takes a free one.
     pub admin_listen: Option<SocketAddr>,
+    /// Host names, in lower case, under which that address may be called besides IP addresses and `localhost`.
+    pub admin_hosts: Vec<String>,
     /// The certificate with which to speak TLS; `None`: plain HTTP.
     pub tls: Option<TlsConfig>,
     /// The folder of a built frontend to serve from the same origin.
@@ -72,7 +75,7 @@ pub struct ServerConfig {
     pub stop_timeout: Duration,
     /// How long a deposed process goes on saying so before it stops.
     pub deposed_notice: Duration,
-    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
+    /// Peers whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` count.
     pub trusted_proxies: Vec<IpNet>,
 }
 
@@ -81,6 +84,7 @@ impl Default for ServerConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: None,
+            admin_hosts: Vec::new(),
             tls: None,
             static_dir: None,
             workers: std::thread::available_parallelism().map_or(2, usize::from),
@@ -104,14 +108,15 @@ impl Default for ServerConfig {
 }
 
 impl ServerConfig {
-    /// Reads `KOKORO_LISTEN` (default `127.0.0.1:8080`) and `KOKORO_SHARE_PORT`, and `KOKORO_ADMIN_LISTEN`, `KOKORO_TLS_CERT` and
-    /// `KOKORO_TLS_KEY`, `KOKORO_STOP_NOTICE_MS`, `KOKORO_STATIC_DIR` and `TRUSTED_PROXIES` (default none).
+    /// Reads `KOKORO_LISTEN` (default `127.0.0.1:8080`) and `KOKORO_SHARE_PORT`, and `KOKORO_ADMIN_LISTEN`,
+    /// `KOKORO_ADMIN_HOSTS`, `KOKORO_TLS_CERT` and `KOKORO_TLS_KEY`, `KOKORO_STOP_NOTICE_MS`, `KOKORO_STATIC_DIR` and `TRUSTED_PROXIES` (default none).
     pub(super) fn from_env(env: &mut Environment) -> Self {
         let defaults = Self::default();
         Self {
             listen: env.parsed("KOKORO_LISTEN", address).unwrap_or(defaults.listen),
             share_port: env.parsed("KOKORO_SHARE_PORT", yes_or_no).unwrap_or(false),
             admin_listen: env.parsed("KOKORO_ADMIN_LISTEN", address),
+            admin_hosts: env.list("KOKORO_ADMIN_HOSTS", host_name),
             tls: TlsConfig::from_env(env),
             stop_notice: env.parsed("KOKORO_STOP_NOTICE_MS", milliseconds).unwrap_or(defaults.stop_notice),
             static_dir: env.text("KOKORO_STATIC_DIR").map(PathBuf::from),
@@ -134,7 +139,37 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     resolved.ok_or("an address and a port such as 127.0.0.1:8080")
 }
 
+/// Reads a host name and writes it as clients send it: in lower case, international names as punycode.
+fn host_name(text: &str) -> Result<String, &'static str> {
+    let expected = "a host name such as kokoro.internal, without a scheme, a port or a wildcard";
+    let is_of_name = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if !text.chars().all(is_of_name) {
+        return Err(expected);
+    }
+    let url = Url::parse(&format!("http://{text}")).map_err(|_| expected)?;
+    url.host_str().map(str::to_owned).ok_or(expected)
+}
+
 fn network(text: &str) -> Result<IpNet, &'static str> {
     let single = || text.parse::<IpAddr>().map(IpNet::from);
     text.parse::<IpNet>().or_else(|_| single()).map_err(|_| "a network such as 10.0.0.0/8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_name_has_no_scheme_port_or_wildcard() {
+        for (text, sent) in [
+            ("kokoro.internal", "kokoro.internal"),
+            ("Node_1", "node_1"),
+            ("bücher.example", "xn--bcher-kva.example"),
+        ] {
+            assert_eq!(host_name(text).as_deref(), Ok(sent));
+        }
+        for text in ["http://a", "a:9100", "a/", "*.a", "u@a", "a b", "a%62", "[::1]"] {
+            assert!(host_name(text).is_err(), "{text}");
+        }
+    }
 }

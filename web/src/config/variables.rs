@@ -46,6 +46,11 @@ const VARIABLES: &[Variable] = &[
         "Address and port on which /metrics and /cluster are served instead, without TLS; /healthz and /readyz are on both.",
     ),
     variable(
+        "KOKORO_ADMIN_HOSTS",
+        "none: IP addresses and localhost only",
+        "Comma-separated host names under which KOKORO_ADMIN_LISTEN may be called as well, such as the name that Prometheus scrapes; a request with another Host is refused.",
+    ),
+    variable(
         "KOKORO_TLS_CERT",
         "none: plain HTTP",
         "PEM file of the certificate, and those that lead to its root, to serve over TLS; read again on SIGHUP.",
@@ -173,7 +178,7 @@ const VARIABLES: &[Variable] = &[
     variable(
         "TRUSTED_PROXIES",
         "none",
-        "Comma-separated networks whose X-Forwarded-For and X-Forwarded-Proto count.",
+        "Comma-separated networks whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host count.",
     ),
     variable(
         "OLLAMA_API",

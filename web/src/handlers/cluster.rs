@@ -1,15 +1,15 @@
 //! What this node sees of the others, and its leave of them.
 
+use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
-use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, SecondsFormat};
 use engine::cluster::NodeView;
 use engine::store::{Heartbeat, Holding};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::ApiError;
-use crate::guard;
+use crate::json::JsonBody;
 use crate::state::AppState;
 
 /// The nodes among which the doctors are shared.
@@ -62,6 +62,10 @@ struct Range {
     since: String,
 }
 
+#[derive(Deserialize, ToSchema)]
+#[schema(examples(json!({})))]
+pub(crate) struct Drain {}
+
 /// Drain: this node hands its doctors over.
 #[derive(Serialize, ToSchema)]
 #[schema(examples(json!({"status": "draining"})))]
@@ -106,13 +110,14 @@ pub(crate) async fn show(app: Data<AppState>) -> Json<ClusterResponse> {
 
 /// Hands this node's doctors over to the others, and takes none again until it is restarted. It goes on answering every
 /// call, by asking the others; `/cluster` shows how far it is. Only on `KOKORO_ADMIN_LISTEN`, and not for a single node.
-#[utoipa::path(post, path = "/cluster/drain", tag = "service", security(()), responses(
+// The body must be JSON, because a form of a web page can send any other body across origins without consent.
+#[utoipa::path(post, path = "/cluster/drain", tag = "service", security(()), request_body = Drain, responses(
     (status = 202, body = Draining), (status = 403, description = "forbidden")))]
-pub(crate) async fn drain(app: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let is_public = app.server.admin_listen.is_none();
-    if is_public || guard::is_from_foreign_page(&request, &app.cors) || app.router.cluster().is_none() {
+pub(crate) async fn drain(app: Data<AppState>, body: JsonBody) -> Result<HttpResponse, ApiError> {
+    if app.server.admin_listen.is_none() || app.router.cluster().is_none() {
         return Err(ApiError::Forbidden);
     }
+    let Drain {} = body.parse()?;
     app.drain.notify_one();
     Ok(HttpResponse::Accepted().json(Draining { status: "draining" }))
 }

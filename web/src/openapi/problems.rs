@@ -69,6 +69,7 @@ fn errors() -> Vec<ApiError> {
         ApiError::ShuttingDown,
         ApiError::NotReady(Standing::StoreSilent),
         ApiError::NotReady(Standing::Deposed),
+        ApiError::Misdirected,
         ApiError::PathNotFound,
         ApiError::internal("never shown"),
     ]

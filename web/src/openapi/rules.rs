@@ -11,7 +11,7 @@ use utoipa::openapi::{OpenApi, RefOr, Response, SecurityRequirement};
 
 use super::problems::{self, Catalogue};
 use crate::auth::SESSION_COOKIE;
-use crate::routes::{ALIASES, HEALTHZ, READYZ};
+use crate::routes::{ADMIN, ALIASES, HEALTHZ, READYZ};
 
 const BEARER: &str = "bearer";
 const COOKIE: &str = "cookie";
@@ -165,6 +165,8 @@ fn by_kind(path: &str, operation: &Operation) -> Vec<&'static str> {
     if operation.request_body.is_some() {
         codes.extend(["unsupported_media_type", "unsupported_content_encoding", "body_too_large"]);
         codes.extend(["body_too_slow", "invalid_json", "invalid_value"]);
+        // Of pages of foreign origins.
+        codes.push("forbidden");
     }
     let is_for_anybody = operation.security.as_deref().is_some_and(<[_]>::is_empty);
     if !is_for_anybody {
@@ -172,6 +174,9 @@ fn by_kind(path: &str, operation: &Operation) -> Vec<&'static str> {
     }
     if !operation.tags.iter().flatten().any(|tag| tag == SERVICE) {
         codes.extend(["busy", "unavailable", "outcome_unknown"]);
+    }
+    if ADMIN.contains(&path) {
+        codes.extend(["forbidden", "misdirected_request"]);
     }
     if ![HEALTHZ, READYZ].contains(&path) {
         codes.extend(["too_many_requests", "shutting_down"]);

@@ -130,7 +130,7 @@ fn describe() {
     describe_counter!(PROBLEMS, "Refusals and failures, by route and by the code that the client was told");
     describe_counter!(
         MALFORMED_REQUESTS,
-        "Requests that could not be parsed, by what was wrong: method, uri, version, header, too_large, chunk or other"
+        "Requests that could not be parsed, by what was wrong: method, uri, version, header, too_large or other"
     );
     describe_gauge!(READY, "1 while the process can book, 0 otherwise");
     describe_counter!(LOG_INS, "Log-ins, by how they ended: right, wrong, throttled or unanswered");

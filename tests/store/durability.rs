@@ -163,7 +163,7 @@ async fn a_booking_is_not_answered_before_it_is_on_the_disk() {
 /// Asks for the server's health, for which it needs no database.
 async fn answers_a_greeting(endpoint: &str) -> bool {
     let mut stream = TcpStream::connect(endpoint.trim_start_matches("http://")).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer.starts_with("HTTP/1.1 200")

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, ETAG, EntityTag, IF_NONE_MATCH, IfNoneMatch};
 use actix_web::web::Bytes;
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
@@ -83,7 +82,7 @@ impl Page {
             Some(None) | None => false,
         };
         if is_known {
-            return HttpResponse::build(StatusCode::NOT_MODIFIED).insert_header((ETAG, self.tag)).finish();
+            return HttpResponse::NotModified().insert_header((ETAG, self.tag)).finish();
         }
         let mut answer = HttpResponse::Ok()
             .insert_header(ContentType::json())

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use futures::future::join;
+use reqwest::Method;
 use serde_json::{Value, json};
 use web::config::AssistantConfig;
 
 use crate::chat::{VISITOR, ask, history, question, start, with};
 use crate::chat_stream::{ask_for_events, events, next_text, start as start_for_events};
-use crate::harness::{TestApp, told};
+use crate::harness::{Reply, TestApp, told};
 use crate::ollama::{Ollama, messages};
 
 #[actix_web::test]
@@ -78,6 +79,10 @@ async fn thoughts_without_an_answer_or_without_end_are_a_502_and_are_not_stored(
     for thoughts in ["<think>She is worried.</think>\n", "<think>She is worried."] {
         failed(join(ask(&app, &ada, "?"), ollama.answer(&[thoughts])).await.0);
     }
+    let streamed = app.request(Method::POST, "/chat").json(&question(VISITOR, "?"));
+    let streamed = Reply::of(streamed.header("Accept", "text/event-stream"));
+    let (reply, _) = join(streamed, ollama.answer(&[])).await;
+    reply.assert_problem(502, "assistant_failed");
     for in_the_text in [false, true] {
         let thinking = async {
             let mut call = ollama.call().await;

@@ -26,8 +26,8 @@ pub struct AssistantConfig {
     pub silence_timeout: Duration,
     /// How long a whole answer may take.
     pub answer_timeout: Duration,
-    /// How long the client of a stream hears nothing while the model thinks. Proxies close connections that are idle, many of
-    /// them after a minute.
+    /// The interval of comments in a stream while the model thinks. Many proxies close a connection that is idle for a
+    /// minute.
     pub keep_alive: Duration,
     /// Answers under way at once, of visitors half as many; further questions wait.
     pub answers_at_once: usize,

@@ -27,10 +27,10 @@ use crate::telemetry::RequestId;
 
 /// The content type of an answer that comes piece by piece.
 const EVENT_STREAM: &str = "text/event-stream";
-/// Events of one answer: a piece has at least one byte, and the last two tell that it was cut short, and the end. An answer
-/// in two minutes has eight comments.
-const EVENTS_MAX: usize = ANSWER_BYTES_MAX + 2 + 8;
-/// A comment that clients ignore.
+/// Events of one answer: pieces of at least one byte each, eight comments in two minutes, the sentence that tells of a cut,
+/// and the end.
+const EVENTS_MAX: usize = ANSWER_BYTES_MAX + 8 + 2;
+/// Keeps the connection open. Clients ignore comments.
 const COMMENT: Bytes = Bytes::from_static(b": thinking\n\n");
 
 #[derive(Deserialize, ToSchema)]
@@ -84,7 +84,7 @@ struct Exchange {
 /// model thinks. Without a token, or for `dummy_user@gmail.com`, nothing is remembered.
 ///
 /// An answer may be cut short, even before its first word. It ends with a sentence that says so, and `truncated` is true.
-/// The text of `done` replaces the pieces, because some models do not mark their thoughts until these have been streamed.
+/// The text of `done` replaces the pieces: some models mark a thought only at its end, after it has been streamed.
 #[utoipa::path(post, path = "/chat", tag = "chat", security((), ("bearer" = []), ("cookie" = [])),
     request_body = ChatRequest, responses(
     (status = 200, content((Said = "application/json"), (String = "text/event-stream"))),

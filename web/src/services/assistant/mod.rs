@@ -183,7 +183,7 @@ impl Assistant {
 }
 
 impl Reply {
-    /// What comes next of the answer; `None` after the last words, which say so if the answer was cut short.
+    /// The next event of the answer; `None` after the last words, which say so if the answer was cut short.
     pub(crate) async fn next(&mut self) -> Result<Option<Heard>, AssistantError> {
         let heard = self.answer.next().await;
         match &heard {

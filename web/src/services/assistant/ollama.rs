@@ -38,6 +38,7 @@ pub(super) struct Ollama {
     client: Client,
     url: String,
     config: AssistantConfig,
+    /// How many of the next answers to hold back.
     hold_back: Arc<AtomicU32>,
 }
 
@@ -93,12 +94,12 @@ struct Said {
 
 type Lines = FramedRead<StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>, LinesCodec>;
 
-/// What comes of an answer.
+/// An event of an answer under way.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// Its next words.
+    /// The next words.
     Words(String),
-    /// Nothing for a while, because the model thinks.
+    /// There are no words yet, but the model is at work.
     Thinking,
 }
 
@@ -109,7 +110,7 @@ pub(super) struct Answer {
     text: String,
     is_truncated: bool,
     thoughts: Thoughts,
-    /// Answers that are to be held back, of all that the model is asked for.
+    /// How many of the next answers to hold back; the answers of a model share it.
     hold_back: Arc<AtomicU32>,
     /// The text may turn out to be a thought, so none of it is given yet.
     is_held_back: bool,
@@ -120,7 +121,7 @@ pub(super) struct Answer {
     first_line_due: Option<Instant>,
     whole_due: Instant,
     keep_alive: Duration,
-    /// From when on a line without words is reported.
+    /// When to report the next line without words.
     keep_alive_due: Instant,
 }
 
@@ -205,7 +206,7 @@ impl Answer {
             let words = self.hear(&line)?;
             let heard = if words.is_empty() { Heard::Thinking } else { Heard::Words(words) };
             let now = Instant::now();
-            if heard == Heard::Thinking && now < self.keep_alive_due {
+            if heard == Heard::Thinking && (self.lines.is_none() || now < self.keep_alive_due) {
                 continue;
             }
             self.keep_alive_due = now + self.keep_alive;

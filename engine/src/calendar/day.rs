@@ -112,12 +112,12 @@ impl Day {
 
     /// The slots in which the user holds a seat.
     pub(super) fn starts_of(&self, user: &UserId) -> impl Iterator<Item = SlotStart> {
-        let (user, mut texts) = (user.as_str().as_bytes(), self.texts.as_bytes());
+        let (user, mut at) = (user.as_str().as_bytes(), 0);
         self.seats.iter().filter_map(move |seat| {
-            let (text, after) = texts.split_at(seat.bytes());
-            texts = after;
+            let text = at..at + usize::from(seat.user_bytes);
+            at += seat.bytes();
             // Lengths are compared first: most differ, and then the text is not read.
-            (usize::from(seat.user_bytes) == user.len() && text[..user.len()] == *user).then_some(seat.start)
+            (text.len() == user.len() && self.texts.as_bytes()[text] == *user).then_some(seat.start)
         })
     }
 

@@ -32,6 +32,7 @@ fn complaint(world: &World, call: &Call, body: &[u8], reply: &Reply) -> Option<S
     // Where an old client sends nothing, nothing is good.
     let is_nothing = body.is_empty() && ["/doctorsService/fetchDoctors", "/auth/logout"].contains(&call.path);
     // Between the two lie numbers beyond all bounds and half surrogates, which may do no harm where nobody reads them.
+    // The program skips a byte order mark.
     let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
     let is_good = serde_json::from_slice::<Value>(body).is_ok();
     let is_shaped = std::str::from_utf8(body).is_ok() && serde_json::from_slice::<IgnoredAny>(body).is_ok();

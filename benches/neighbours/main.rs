@@ -1,15 +1,22 @@
-//! What a booking feels of its neighbours: a thousand wrong passwords from one address, and ten users who upload 20 files
-//! of 10 MiB each at once, to the real binary on its embedded stores. Prints what bookings took before and meanwhile, and
-//! the server's peak memory, all from one run. Afterwards every file must be listed, and one must come back byte for byte.
+//! How neighbours slow a caller down, measured on the real binary over its embedded stores.
 //!
-//! Client and server share the cores; bookings are timed on a thread of their own. Limits by address are off, so that every
-//! password is looked at. The data lies in the target folder: a store in memory would flush for nothing. An argument makes
-//! the files smaller: `cargo bench --bench neighbours -- 1`.
+//! - Bookings, while one address sends a thousand wrong passwords, and while ten users upload 20 files of 10 MiB each.
+//!   Afterwards every file must be listed, and one must come back byte for byte.
+//! - Calls from one address (the victim's), while another address holds all that it can of what is scarce
+//!   (`attacks.rs`). Every call of the victim must succeed.
+//!
+//! Prints how long the calls took before and meanwhile, and the server's peak memory, all from one run. Client and server
+//! share the cores; bookings are timed on a thread of their own. Limits by address are off, so that the server checks
+//! every password. The data lies in the target folder: a store in memory would flush for nothing. An argument makes the
+//! files smaller: `cargo bench --bench neighbours -- 1`.
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
+mod attacks;
+#[path = "../support/mod.rs"]
 mod support;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -47,7 +54,12 @@ const PIECE: usize = 64 * 1024;
 const DOCTOR: &str = "doctor@clinic.example";
 const WEEK: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-/// Calls of somebody with a token.
+/// Attackers call from here.
+const ATTACKERS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+/// Bookers and victims call from here.
+const VICTIMS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// Calls with the token of one account, from one address.
 #[derive(Clone)]
 struct Caller {
     http: Client,
@@ -68,6 +80,7 @@ fn main() -> anyhow::Result<()> {
     let server = Server::start(&mut kokoro(&folder.path().join("data")))?;
     let runtime = runtime()?;
     runtime.block_on(publish(&server.url))?;
+    let attacks = runtime.block_on(attacks::all(&server.url))?;
 
     println!("{BOOKERS} users book and give back for {} s", QUIET.as_secs());
     let (quiet, ()) = meanwhile(&server.url, || {
@@ -101,6 +114,13 @@ fn main() -> anyhow::Result<()> {
     print_row("before", quiet);
     print_row("among wrong passwords", guessed);
     print_row("among uploads", busy);
+    println!(
+        "\n| attack from one address | calls from another | calls | p50 ms | p99 ms | longest ms |\n|---|---|---|---|---|---|"
+    );
+    for attacks::Felt { attack, call, quiet, meanwhile } in attacks {
+        print_row(&format!("none | {call}"), quiet);
+        print_row(&format!("{attack} | {call}"), meanwhile);
+    }
     server.stop()
 }
 
@@ -114,8 +134,9 @@ fn meanwhile<T>(url: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::
     let (url, stop) = (url.to_owned(), Arc::clone(&done));
     let booking = thread::spawn(move || {
         let bookers =
-            (0..BOOKERS).map(|number| book(Caller::new(&url, &format!("booker{number}"), "user"), &stop));
-        runtime()?.block_on(try_join_all(bookers))
+            (0..BOOKERS).map(|number| Caller::new(&url, &format!("booker{number}"), "user", VICTIMS));
+        let bookers = bookers.collect::<anyhow::Result<Vec<_>>>()?;
+        runtime()?.block_on(try_join_all(bookers.into_iter().map(|booker| book(booker, &stop))))
     });
     let outcome = work();
     done.store(true, Ordering::Release);
@@ -151,7 +172,7 @@ async fn book(caller: Caller, stop: &AtomicBool) -> anyhow::Result<Vec<Duration>
 
 /// A doctor who offers every half hour.
 async fn publish(url: &str) -> anyhow::Result<()> {
-    let doctor = Caller::new(url, DOCTOR, "doctor");
+    let doctor = Caller::new(url, DOCTOR, "doctor", VICTIMS)?;
     let account =
         json!({"doctorname": "D", "email": DOCTOR, "password": "correct horse", "phoneNumber": "12345"});
     doctor.call("/auth/signupDoctor", account).await?;
@@ -165,7 +186,7 @@ async fn publish(url: &str) -> anyhow::Result<()> {
 
 /// Guesses at the doctor's password.
 async fn guess(url: &str) -> anyhow::Result<()> {
-    let (http, path) = (Client::new(), format!("{url}/auth/loginDoctor"));
+    let (http, path) = (client(ATTACKERS)?, format!("{url}/auth/loginDoctor"));
     let guesses = (0..GUESSES).map(|number| {
         let body = json!({"email": DOCTOR, "password": format!("guess {number}")});
         let request = http.post(&path).json(&body);
@@ -178,13 +199,20 @@ async fn guess(url: &str) -> anyhow::Result<()> {
     stream::iter(guesses).buffer_unordered(GUESSES_AT_ONCE).try_collect().await
 }
 
-fn uploader(url: &str, number: usize) -> Caller {
-    Caller::new(url, &format!("uploader{number}@example.com"), "user")
+/// Each uploads from an address of its own: one network gets a quarter of the places.
+fn uploader(url: &str, number: usize) -> anyhow::Result<Caller> {
+    let address = Ipv4Addr::new(127, 0, 1, u8::try_from(number + 1)?);
+    Caller::new(url, &format!("uploader{number}@example.com"), "user", address)
+}
+
+fn client(address: Ipv4Addr) -> reqwest::Result<Client> {
+    Client::builder().local_address(IpAddr::from(address)).build()
 }
 
 async fn upload_all(url: &str, content: &str) -> anyhow::Result<()> {
     let content = bytes_of(content.to_owned());
-    try_join_all((0..UPLOADERS).map(|number| upload(uploader(url, number), &content))).await?;
+    let uploaders = (0..UPLOADERS).map(|number| uploader(url, number)).collect::<anyhow::Result<Vec<_>>>()?;
+    try_join_all(uploaders.into_iter().map(|uploader| upload(uploader, &content))).await?;
     Ok(())
 }
 
@@ -220,13 +248,13 @@ fn bytes_of(text: String) -> Pieces {
 /// All files are there, and one of them is what was sent.
 async fn check(url: &str, content: &[u8]) -> anyhow::Result<()> {
     for number in 0..UPLOADERS {
-        let caller = uploader(url, number);
+        let caller = uploader(url, number)?;
         let listed = caller.call("/medilocker/fetch", json!({"email": caller.email})).await?;
         let files = listed["files"].as_array().context("no list")?;
         let whole = files.iter().filter(|file| file["size"] == content.len()).count();
         ensure!(whole == FILES, "{whole} of {FILES} files are there");
     }
-    let caller = uploader(url, 0);
+    let caller = uploader(url, 0)?;
     let file = json!({"email": caller.email, "filename": "7.bin"});
     let link = caller.call("/medilocker/download", file).await?;
     let link = link["download_url"].as_str().context("no link")?;
@@ -246,10 +274,10 @@ fn print_row(name: &str, mut taken: Vec<Duration>) {
 
 impl Caller {
     /// With a token as the platform issues them, without the price of a log-in.
-    fn new(url: &str, email: &str, role: &str) -> Self {
+    fn new(url: &str, email: &str, role: &str, address: Ipv4Addr) -> anyhow::Result<Self> {
         let email = if email.contains('@') { email.to_owned() } else { format!("{email}@example.com") };
         let token = token(&email, role);
-        Self { http: Client::new(), url: url.to_owned(), email, token }
+        Ok(Self { http: client(address)?, url: url.to_owned(), email, token })
     }
 
     async fn call(&self, path: &str, body: Value) -> anyhow::Result<Value> {

@@ -1,9 +1,9 @@
 //! `compare`: measures the product beside its peers, side by side in one go, and writes the report.
 //!
 //! ```text
-//! cargo run --release -p benches --bin compare                 # everything, 20 minutes
-//! cargo run --release -p benches --bin compare quick           # everything, shorter and smaller: to see that it works
-//! cargo run --release -p benches --bin compare durable hot     # these parts
+//! cargo run --profile dist -p benches --bin compare                 # everything, 20 minutes
+//! cargo run --profile dist -p benches --bin compare quick           # everything, shorter and smaller: to see that it works
+//! cargo run --profile dist -p benches --bin compare durable hot     # these parts
 //! ```
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
@@ -142,7 +142,7 @@ fn build() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the benches are in a folder")?;
     for what in [["--bin", "kokoro"], ["-p", "benches"]] {
         let built =
-            Command::new("cargo").args(["build", "--release"]).args(what).current_dir(root).status()?;
+            Command::new("cargo").args(["build", "--profile", "dist"]).args(what).current_dir(root).status()?;
         ensure!(built.success(), "it cannot be built");
     }
     Ok(())

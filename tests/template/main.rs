@@ -167,6 +167,21 @@ fn every_setting_of_the_deployment_is_one_that_the_program_knows() {
 }
 
 #[test]
+fn the_nodes_trust_the_load_balancers_subnets_alone() {
+    let template = template();
+    let environment = container(&template)["Environment"].as_array().unwrap();
+    let trusted = environment.iter().find(|it| it["Name"] == "TRUSTED_PROXIES").unwrap();
+    assert_eq!(trusted["Value"], json!({ "!Ref": "PublicSubnetCidrs" }));
+    let parameters = template["Parameters"].as_object().unwrap();
+    let networks: Vec<&String> = parameters.keys().filter(|name| name.contains("Cidr")).collect();
+    assert_eq!(networks, ["OperatorsCidr", "PublicSubnetCidrs"]);
+    assert_eq!(
+        template["Resources"]["Balancer"]["Properties"]["Subnets"],
+        json!({ "!Ref": "PublicSubnets" })
+    );
+}
+
+#[test]
 fn no_secret_stands_in_it() {
     let template = template();
     for it in container(&template)["Environment"].as_array().unwrap() {

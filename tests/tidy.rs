@@ -90,3 +90,67 @@ fn no_test_sleeps_while_the_clock_runs() {
     });
     assert_eq!(sleeping, Vec::<PathBuf>::new());
 }
+
+/// A page that another test writes.
+const GENERATED: &str = "docs/settings.md";
+
+fn text_of(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The pages of the project, relative to its root.
+fn pages() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = Vec::new();
+    for folder in ["", "docs/"] {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".md") {
+                pages.push(format!("{folder}{name}"));
+            }
+        }
+    }
+    pages
+}
+
+/// The anchors that GitHub gives to the headings of a page.
+fn anchors(page: &str) -> Vec<String> {
+    let is_kept = |letter: &char| letter.is_alphanumeric() || ['-', '_', ' '].contains(letter);
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase())
+        .map(|heading| heading.chars().filter(is_kept).collect::<String>().replace(' ', "-"))
+        .collect()
+}
+
+#[test]
+fn every_link_of_a_page_leads_to_a_file_and_a_heading() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        let text = text_of(&page);
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let folder = Path::new(&page).parent().unwrap();
+            let path = match file {
+                "" => page.clone(),
+                file => folder.join(file).to_str().unwrap().replace("docs/../", ""),
+            };
+            if link.contains("://") || path == GENERATED {
+                continue;
+            }
+            let is_there = Path::new(env!("CARGO_MANIFEST_DIR")).join(&path).exists();
+            if !is_there || (!anchor.is_empty() && !anchors(&text_of(&path)).iter().any(|it| it == anchor)) {
+                broken.push(format!("{page}: {link}"));
+            }
+        }
+    }
+    assert_eq!(broken, Vec::<String>::new());
+}
+
+#[test]
+fn the_readme_is_short() {
+    let readme = text_of("README.md");
+    assert!(readme.lines().count() < 120);
+    let wide: Vec<&str> = readme.lines().filter(|line| line.chars().count() > 120).collect();
+    assert_eq!(wide, Vec::<&str>::new());
+}

@@ -28,6 +28,36 @@ async fn the_session_that_the_demo_prints_works_when_it_is_pasted_into_a_shell()
     }
 }
 
+/// The commands of the README's session, each with the answer that it shows.
+fn readme_session(readme: &str) -> Vec<(&str, &str)> {
+    let (_, session) = readme.split_once("```console\n$ ").unwrap();
+    let (session, _) = session.split_once("\n```").unwrap();
+    session.split("\n\n$ ").map(|call| call.rsplit_once('\n').unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_session_in_the_readme_gets_the_answers_that_it_shows() {
+    let readme = include_str!("../../README.md");
+    let calls = readme_session(readme);
+    assert_eq!(calls.len(), 5);
+    let (_folder, path) = folder();
+    let mut node = Node::try_start(&Data::Folder(&path), &[], &["--demo"]).unwrap();
+    let session = node.session().await;
+    let date_in = |text: &str| text.split_once("\"date\":\"").unwrap().1[..10].to_owned();
+    let (shown, tomorrow) = (date_in(readme), date_in(&session));
+    let shell = tempfile::tempdir().unwrap();
+    for (command, answer) in calls {
+        let here = command.replace("http://127.0.0.1:8080", &node.url).replace(&shown, &tomorrow);
+        let output = Command::new("sh").args(["-ec", &here]).current_dir(shell.path()).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let mut rest = said.as_str();
+        for part in answer.replace(&shown, &tomorrow).split('…') {
+            rest = rest.split_once(part).unwrap_or_else(|| panic!("{here}\n{said}\nhas no {part}")).1;
+        }
+        assert!(rest.is_empty(), "{here}\nThe README leaves out: {rest}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_made_up_secret_is_kept_for_the_owner_alone_and_outlives_a_restart() {
     use std::os::unix::fs::PermissionsExt;

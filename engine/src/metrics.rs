@@ -34,6 +34,18 @@ const RANGES_OWNED: &str = "kokoro_ranges_owned";
 const BURIALS: &str = "kokoro_burials_total";
 const FORWARDED: &str = "kokoro_forwarded_total";
 
+/// How the store answers a request to commit.
+const COMMITTED: &str = "committed";
+const CANCELLED: &str = "cancelled";
+const ABORTED: &str = "aborted";
+const MALFORMED: &str = "malformed";
+const UNKNOWN: &str = "unknown";
+const TIMED_OUT: &str = "timed_out";
+
+/// Who was found dead.
+const ANOTHER: &str = "another";
+const THIS_NODE: &str = "this_node";
+
 /// Says what each name means, to whoever collects.
 pub fn describe() {
     describe_gauge!(DOCTORS_ACTIVE, "Doctors in memory");
@@ -62,6 +74,37 @@ pub fn describe() {
     describe_gauge!(RANGES_OWNED, "Ranges of doctors that this node owns");
     describe_counter!(BURIALS, "Nodes that were found dead, by who was: another, or this node itself");
     describe_counter!(FORWARDED, "Requests passed on to the node that owns the doctor");
+    start_at_zero();
+}
+
+/// Gives each rare counter its first sample. Prometheus sees no growth in a series that begins with 1, so an alert would
+/// miss the first event.
+fn start_at_zero() {
+    for answer in ANSWERS {
+        counter!(COMMANDS, "answer" => answer).increment(0);
+    }
+    let lost = Outcome::Withdrawn { lost: true };
+    for outcome in
+        [Outcome::Committed, Outcome::Refused, lost, Outcome::Aborted, Outcome::Unknown, Outcome::Fenced]
+    {
+        ended_like(outcome).increment(0);
+    }
+    for reason in [ReloadReason::CommitRefused, ReloadReason::CommitUnknown, ReloadReason::Fenced] {
+        reloads_for(reason).increment(0);
+    }
+    let ends = [PassivationReason::Idle, PassivationReason::Fenced, PassivationReason::Shutdown];
+    for ends in ends.map(Some).into_iter().chain([None]) {
+        passivations_for(ends).increment(0);
+    }
+    for answer in [COMMITTED, CANCELLED, ABORTED, MALFORMED, UNKNOWN, TIMED_OUT] {
+        let _registered = commit_seconds(answer);
+    }
+    for who in [ANOTHER, THIS_NODE] {
+        counter!(BURIALS, "who" => who).increment(0);
+    }
+    for name in [EPOCHS_RAISED, FORWARDED] {
+        counter!(name).increment(0);
+    }
 }
 
 /// A doctor in memory, for as long as this lives.
@@ -84,14 +127,18 @@ impl Active {
 impl Drop for Active {
     fn drop(&mut self) {
         gauge!(DOCTORS_ACTIVE).decrement(1.0);
-        let reason = match self.ends {
-            Some(PassivationReason::Idle) => "idle",
-            Some(PassivationReason::Fenced) => "fenced",
-            Some(PassivationReason::Shutdown) => "shutdown",
-            None => "died",
-        };
-        counter!(PASSIVATIONS, "reason" => reason).increment(1);
+        passivations_for(self.ends).increment(1);
     }
+}
+
+fn passivations_for(ends: Option<PassivationReason>) -> Counter {
+    let reason = match ends {
+        Some(PassivationReason::Idle) => "idle",
+        Some(PassivationReason::Fenced) => "fenced",
+        Some(PassivationReason::Shutdown) => "shutdown",
+        None => "died",
+    };
+    counter!(PASSIVATIONS, "reason" => reason)
 }
 
 /// What a command can be answered with, the usual first.
@@ -186,14 +233,13 @@ impl Batches {
     ) {
         self.events.get_or_init(|| histogram!(COMMIT_EVENTS)).record(count(batch.events.len()));
         self.actions.get_or_init(|| histogram!(COMMIT_ACTIONS)).record(count(actions));
-        let seconds = |answer: &'static str| histogram!(COMMIT_SECONDS, "answer" => answer);
         match answer {
-            Some(Ok(())) => self.seconds.get_or_init(|| seconds("committed")).record(took),
-            Some(Err(CommitError::Cancelled(_))) => seconds("cancelled").record(took),
-            Some(Err(CommitError::Aborted(_))) => seconds("aborted").record(took),
-            Some(Err(CommitError::Malformed(_))) => seconds("malformed").record(took),
-            Some(Err(CommitError::Unknown(_))) => seconds("unknown").record(took),
-            None => seconds("timed_out").record(took),
+            Some(Ok(())) => self.seconds.get_or_init(|| commit_seconds(COMMITTED)).record(took),
+            Some(Err(CommitError::Cancelled(_))) => commit_seconds(CANCELLED).record(took),
+            Some(Err(CommitError::Aborted(_))) => commit_seconds(ABORTED).record(took),
+            Some(Err(CommitError::Malformed(_))) => commit_seconds(MALFORMED).record(took),
+            Some(Err(CommitError::Unknown(_))) => commit_seconds(UNKNOWN).record(took),
+            None => commit_seconds(TIMED_OUT).record(took),
         }
     }
 
@@ -202,6 +248,10 @@ impl Batches {
         let committed = self.committed.get_or_init(|| ended_like(Outcome::Committed));
         committed.increment(events as u64);
     }
+}
+
+fn commit_seconds(answer: &'static str) -> Histogram {
+    histogram!(COMMIT_SECONDS, "answer" => answer)
 }
 
 /// An event ended like this.
@@ -229,12 +279,16 @@ pub(crate) fn loaded(took: Duration, is_loaded: bool) {
 
 /// A doctor's calendar is given up.
 pub(crate) fn reloads(reason: ReloadReason) {
+    reloads_for(reason).increment(1);
+}
+
+fn reloads_for(reason: ReloadReason) -> Counter {
     let reason = match reason {
         ReloadReason::CommitRefused => "commit_refused",
         ReloadReason::CommitUnknown => "commit_unknown",
         ReloadReason::Fenced => "fenced",
     };
-    counter!(RELOADS, "reason" => reason).increment(1);
+    counter!(RELOADS, "reason" => reason)
 }
 
 /// The epoch of a range was raised after an unknown outcome.
@@ -250,12 +304,12 @@ pub(crate) fn cluster(nodes: usize, ranges_owned: usize) {
 
 /// Another node was found dead.
 pub(crate) fn burials() {
-    counter!(BURIALS, "who" => "another").increment(1);
+    counter!(BURIALS, "who" => ANOTHER).increment(1);
 }
 
 /// This node was found dead by another one.
 pub(crate) fn buried() {
-    counter!(BURIALS, "who" => "this_node").increment(1);
+    counter!(BURIALS, "who" => THIS_NODE).increment(1);
 }
 
 /// A request goes to another node.

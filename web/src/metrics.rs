@@ -161,6 +161,21 @@ fn describe() {
     );
     describe_counter!(AUDIT_ENTRIES, "Entries of the audit trail, by whether they were written or lost");
     describe_histogram!(AUDIT_QUEUE_DEPTH, "Entries of the audit trail that waited when some were written");
+    start_at_zero();
+}
+
+/// Gives each rare counter its first sample. Prometheus sees no growth in a series that begins with 1, so an alert would
+/// miss the first event.
+fn start_at_zero() {
+    for why in [ConnectionClosed::NetworksShare, ConnectionClosed::Idle, ConnectionClosed::Refused] {
+        connections_closed(why).increment(0);
+    }
+    for ended in [LogIn::Right, LogIn::Wrong, LogIn::Throttled, LogIn::Unanswered] {
+        log_ins(ended).increment(0);
+    }
+    for written in [true, false] {
+        audit_ended(0, written);
+    }
 }
 
 /// A route, and the collector's counters of it: to look them up takes longer than to count. Put on it with `app_data`.
@@ -219,34 +234,53 @@ pub(crate) fn is_ready(ready: bool) {
 
 /// A connection was closed to bound their number.
 pub(crate) fn connection_closed(why: ConnectionClosed) {
+    connections_closed(why).increment(1);
+}
+
+fn connections_closed(why: ConnectionClosed) -> Counter {
     let why = match why {
         ConnectionClosed::NetworksShare => "networks_share",
         ConnectionClosed::Idle => "idle",
         ConnectionClosed::Refused => "refused",
     };
-    counter!(CONNECTIONS_CLOSED, "reason" => why).increment(1);
+    counter!(CONNECTIONS_CLOSED, "reason" => why)
+}
+
+/// There are places of this name: the counters of their refusals start at zero.
+pub(crate) fn places_opened(place: &'static str) {
+    for why in [PlaceRefused::AccountsShare, PlaceRefused::Full, PlaceRefused::Late, PlaceRefused::Evicted] {
+        places_refused(place, why).increment(0);
+    }
 }
 
 /// A caller got no place, or lost it.
 pub(crate) fn place_refused(place: &'static str, why: PlaceRefused) {
+    places_refused(place, why).increment(1);
+}
+
+fn places_refused(place: &'static str, why: PlaceRefused) -> Counter {
     let why = match why {
         PlaceRefused::AccountsShare => "accounts_share",
         PlaceRefused::Full => "full",
         PlaceRefused::Late => "late",
         PlaceRefused::Evicted => "evicted",
     };
-    counter!(PLACES_REFUSED, "place" => place, "reason" => why).increment(1);
+    counter!(PLACES_REFUSED, "place" => place, "reason" => why)
 }
 
 /// Somebody tried to log in.
 pub(crate) fn logged_in(ended: LogIn) {
+    log_ins(ended).increment(1);
+}
+
+fn log_ins(ended: LogIn) -> Counter {
     let ended = match ended {
         LogIn::Right => "right",
         LogIn::Wrong => "wrong",
         LogIn::Throttled => "throttled",
         LogIn::Unanswered => "unanswered",
     };
-    counter!(LOG_INS, "ended" => ended).increment(1);
+    counter!(LOG_INS, "ended" => ended)
 }
 
 /// A password that is being hashed or waits for it, for as long as this lives.

@@ -87,6 +87,7 @@ struct Waiting<K: Clone + PartialEq> {
 impl<K: Clone + PartialEq> Places<K> {
     /// Places that are all free.
     pub(crate) fn new(bounds: Bounds) -> Self {
+        metrics::places_opened(bounds.name);
         let state = State { held: Vec::new(), waiting: VecDeque::new(), turn: 0 };
         Self(Arc::new(Shared { bounds, state: Mutex::new(state) }))
     }

@@ -36,7 +36,10 @@ mod rotation;
 mod tls;
 mod too_many;
 mod uploads;
+mod watching;
 mod webhooks;
 mod wire;
+#[path = "../template/yaml.rs"]
+mod yaml;
 mod zone_files;
 mod zones;

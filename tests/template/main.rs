@@ -5,6 +5,7 @@
 
 mod compose;
 mod rights;
+mod workflow;
 mod yaml;
 
 use std::collections::BTreeSet;

@@ -33,7 +33,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 const MIB_MAX: f64 = 300.0;
 
-/// What `cargo bench --bench memory` says: bytes in one process, and the engine's throughput without HTTP and store.
+/// What `cargo bench --profile dist --bench memory` says: bytes in one process, and the engine's throughput without HTTP and store.
 pub(crate) fn memory(_: &Bench) -> anyhow::Result<Part> {
     let mut part = Part::new("memory");
     let output = Command::new("cargo").args(["bench", "--quiet", "--bench", "memory"]).output()?;

@@ -8,7 +8,7 @@
 //! Nodes, store and clients share the cores of one machine, and its loopback: a dead process refuses connections at once
 //! there, which a dead machine does not. Whatever the store holds in the end must be what callers were told.
 //!
-//! `cargo bench --bench failover -- 3 failover moves` chooses parts, and how often a node is killed. Set
+//! `cargo bench --profile dist --bench failover -- 3 failover moves` chooses parts, and how often a node is killed. Set
 //! `KOKORO_BENCH_JSON` to a file to have the figures as JSON as well.
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
@@ -37,7 +37,7 @@ const MOVES: usize = 5;
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if !arguments.iter().any(|argument| argument == "--bench") {
-        println!("This takes a quarter of an hour: cargo bench --bench failover");
+        println!("This takes a quarter of an hour: cargo bench --profile dist --bench failover");
         return Ok(());
     }
     web::http_client::install_cryptography();

@@ -1,4 +1,4 @@
-//! What each step of a booking costs by itself: `cargo bench --bench micro`. Nothing here waits for anything.
+//! What each step of a booking costs by itself: `cargo bench --profile dist --bench micro`. Nothing here waits for anything.
 //!
 //! With `--count <case> <rounds>` it only runs that case so often, for `.ci/instructions` to count; `--cases` names them.
 

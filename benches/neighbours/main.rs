@@ -8,7 +8,7 @@
 //! Prints how long the calls took before and meanwhile, and the server's peak memory, all from one run. Client and server
 //! share the cores; bookings are timed on a thread of their own. Limits by address are off, so that the server checks
 //! every password. The data lies in the target folder: a store in memory would flush for nothing. An argument makes the
-//! files smaller: `cargo bench --bench neighbours -- 1`.
+//! files smaller: `cargo bench --profile dist --bench neighbours -- 1`.
 
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
@@ -71,7 +71,7 @@ struct Caller {
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if !arguments.iter().any(|argument| argument == "--bench") {
-        println!("This takes minutes: cargo bench --bench neighbours");
+        println!("This takes minutes: cargo bench --profile dist --bench neighbours");
         return Ok(());
     }
     web::http_client::install_cryptography();

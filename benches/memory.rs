@@ -8,8 +8,8 @@
 
 use std::sync::Arc;
 
-use chrono::{Days, NaiveDate, Weekday};
-use engine::calendar::{Booking, DateSpelling, ScheduleRow, SpellingSet};
+use chrono::{Days, NaiveDate};
+use engine::calendar::{Booking, DateSpelling, Part, ScheduleRow, SpellingSet, StoredPart};
 use engine::runtime::{Engine, Parts, Placement};
 use engine::shard::Ring;
 use engine::store::{Batch, BookingStore, CommitError, DateRows, LoadError, StoredSeat};
@@ -87,24 +87,24 @@ impl BookingStore for MadeUp {
         ready(Ok(number_of(doctor).is_some_and(|number| number < REGISTERED))).boxed()
     }
 
-    fn load_date(
+    fn load(
         &self,
         doctor: &DoctorId,
-        date: NaiveDate,
-    ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
-        let bookings = number_of(doctor).into_iter().flat_map(|number| taken(number, date));
-        let spellings = SpellingSet::only(DateSpelling::PLAIN);
-        let seats = bookings.map(|booking| StoredSeat { booking, spellings, event: None });
-        ready(Ok(DateRows { seats: seats.collect(), unreadable: Vec::new() })).boxed()
-    }
-
-    fn load_weekday(
-        &self,
-        _: &DoctorId,
-        _: Weekday,
-    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, LoadError>> {
-        let rows = slots().map(|slot| ScheduleRow::plain(slot.span(), true));
-        ready(Ok(rows.collect())).boxed()
+        parts: &[Part],
+    ) -> BoxFuture<'static, Result<Vec<StoredPart>, LoadError>> {
+        let part = |part: &Part| match *part {
+            Part::Date(date) => {
+                let bookings = number_of(doctor).into_iter().flat_map(|number| taken(number, date));
+                let spellings = SpellingSet::only(DateSpelling::PLAIN);
+                let seats = bookings.map(|booking| StoredSeat { booking, spellings, event: None });
+                StoredPart::Date(date, DateRows { seats: seats.collect(), unreadable: Vec::new() })
+            }
+            Part::Hours(weekday) => {
+                let rows = slots().map(|slot| ScheduleRow::plain(slot.span(), true));
+                StoredPart::Hours(weekday, rows.collect())
+            }
+        };
+        ready(Ok(parts.iter().map(part).collect())).boxed()
     }
 
     fn commit(&self, _: &Batch) -> BoxFuture<'static, Result<(), CommitError>> {

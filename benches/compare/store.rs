@@ -94,7 +94,7 @@ pub(crate) async fn add_bookings(
                 let user = UserId::parse(&format!("patient{}@example.com", number * seats + seat))?;
                 let booking = Booking { user, date, start, key: None };
                 let id = EventId::new(SystemChance.bits());
-                events.push(BatchEvent { doctor: doctor.clone(), id, event: Event::Booked(booking) });
+                events.push(BatchEvent { doctor: doctor.clone(), id, event: Event::booked(booking).into() });
                 if events.len() == ACTIONS_MAX {
                     batches.push(batch(std::mem::take(&mut events)));
                 }

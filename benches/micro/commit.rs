@@ -1,6 +1,7 @@
 //! What becomes of a queue of bookings of many doctors: the next batch, and the batch as a transaction.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use engine::calendar::{Booking, Event};
 use engine::committer::Staged;
@@ -22,7 +23,13 @@ fn queue() -> Queue {
         let start = SlotStart::all().nth(number as usize % 48).expect("a slot");
         let booking = Booking { user: user(number as usize), date: date(), start, key: None };
         let (range, epoch) = (Ring::default().range_of(&doctor), FencingEpoch::INITIAL);
-        Staged { doctor, range, epoch, id: EventId::new(number.into()), event: Event::Booked(booking) }
+        Staged {
+            doctor,
+            range,
+            epoch,
+            id: EventId::new(number.into()),
+            event: Arc::new(Event::booked(booking)),
+        }
     }))
 }
 

@@ -75,7 +75,7 @@ async fn add(store: &MemoryStore, doctor: &DoctorId) -> anyhow::Result<()> {
     let week = WEEK.map(|weekday| BatchEvent {
         doctor: doctor.clone(),
         id: EventId::new(SystemChance.bits()),
-        event: Event::ScheduleSet { weekday, rows: rows.clone() },
+        event: Event::hours_set(weekday, rows.clone()).into(),
     });
     let token = RequestToken::new(SystemChance.bits());
     Ok(store.commit(&Batch { token, checks: Vec::new(), events: week.into() }).await?)

@@ -45,7 +45,7 @@ pub const BATCH_ACTIONS_MAX: usize = 100;
 pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The largest item that an event writes: two addresses, each at most three times, and what is small.
 pub const ITEM_BYTES_MAX: usize = 2 * 1024;
-/// Actions of one event: one less than a batch, which also checks the range's fence.
+/// Actions of one event: one less than a batch, which also checks the range's fence. The committer refuses a larger one.
 pub const EVENT_ACTIONS_MAX: usize = BATCH_ACTIONS_MAX - 1;
 /// Transactions that an event may be part of before a conflict or throttle becomes its caller's problem.
 pub const COMMIT_ATTEMPTS_MAX: u32 = 12;

@@ -3,12 +3,12 @@
 
 mod memory;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{NaiveDate, Weekday};
 use futures::future::BoxFuture;
 
-use crate::calendar::{Booking, Event, ScheduleRow, SlotStart, SpellingSet};
+use crate::calendar::{Booking, Event, Part, SlotStart, SpellingSet, StoredPart};
 use crate::ids::{DoctorId, EventId, NodeId, RequestToken};
 use crate::limits::TAKEOVER_SETTLE;
 use crate::shard::{FencingEpoch, RangeId};
@@ -20,20 +20,13 @@ pub trait BookingStore: Send + Sync + 'static {
     /// Whether `Doctors` holds a row of this identity (strongly consistent).
     fn doctor_exists(&self, doctor: &DoctorId) -> BoxFuture<'static, Result<bool, LoadError>>;
 
-    /// The bookings of one date, under every spelling of that date (strongly consistent).
-    fn load_date(
+    /// Parts of a doctor's calendar, in the order asked for (strongly consistent): a date's bookings under every spelling
+    /// of that date; a weekday's published rows, or those under the old platform's key where the plain key has none.
+    fn load(
         &self,
         doctor: &DoctorId,
-        date: NaiveDate,
-    ) -> BoxFuture<'static, Result<DateRows, LoadError>>;
-
-    /// The published rows of one weekday (strongly consistent); those under the old platform's key where the plain key
-    /// has none.
-    fn load_weekday(
-        &self,
-        doctor: &DoctorId,
-        weekday: Weekday,
-    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, LoadError>>;
+        parts: &[Part],
+    ) -> BoxFuture<'static, Result<Vec<StoredPart>, LoadError>>;
 
     /// Writes the whole batch in one transaction, or nothing. The same batch may be committed again with its token;
     /// an implementation must not retry by itself, for that would hide an unknown outcome.
@@ -154,7 +147,7 @@ pub struct BatchEvent {
     /// Stored with a booking.
     pub id: EventId,
     /// What happened.
-    pub event: Event,
+    pub event: Arc<Event>,
 }
 
 /// A date's bookings as stored.

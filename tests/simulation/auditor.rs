@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::Datelike;
+use engine::DoctorId;
 use engine::Rejection;
-use engine::calendar::Event;
+use engine::calendar::Change;
 use engine::limits::{SEATS_PER_SLOT, STORE_SILENT_MAX};
-use engine::store::BatchEvent;
 use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action, History};
 use todc_utils::specifications::Specification;
@@ -54,24 +54,26 @@ fn committed_history(outcome: &Outcome) -> Vec<Violation> {
         if event.doctor == doctor(SHARED_DOCTOR) {
             continue;
         }
-        match &event.event {
-            Event::Booked(booking) => {
-                let (place, user) = seat_of(&event.doctor, booking);
-                let held = seats.entry(place).or_default();
-                if !held.insert(user) {
-                    violations.push(format!("user {user} was booked twice into {place:?}"));
+        for change in &event.event.changes {
+            match change {
+                Change::SeatTaken(booking) => {
+                    let (place, user) = seat_of(&event.doctor, booking);
+                    let held = seats.entry(place).or_default();
+                    if !held.insert(user) {
+                        violations.push(format!("user {user} was booked twice into {place:?}"));
+                    }
+                    if held.len() > SEATS_PER_SLOT {
+                        violations.push(format!("{place:?} was raised to {} users", held.len()));
+                    }
                 }
-                if held.len() > SEATS_PER_SLOT {
-                    violations.push(format!("{place:?} was raised to {} users", held.len()));
+                Change::SeatFreed { booking, .. } => {
+                    let (place, user) = seat_of(&event.doctor, booking);
+                    if !seats.entry(place).or_default().remove(&user) {
+                        violations.push(format!("user {user} was cancelled from {place:?} without a seat"));
+                    }
                 }
+                Change::HoursSet { .. } => {}
             }
-            Event::Cancelled { booking, .. } => {
-                let (place, user) = seat_of(&event.doctor, booking);
-                if !seats.entry(place).or_default().remove(&user) {
-                    violations.push(format!("user {user} was cancelled from {place:?} without a seat"));
-                }
-            }
-            Event::ScheduleSet { .. } => {}
         }
     }
     for place in places().filter(|place| place.doctor != SHARED_DOCTOR) {
@@ -135,29 +137,31 @@ fn calls_about(outcome: &Outcome, place: Place) -> Vec<Call> {
 
 /// What the store accepted about a slot, in its order; each may take effect for others until somebody is told of it.
 fn accepted_about(outcome: &Outcome, place: Place) -> Vec<Span> {
-    let about = |event: &BatchEvent| match &event.event {
-        Event::Booked(booking) => {
-            let (at, user) = seat_of(&event.doctor, booking);
+    let about = |of: &DoctorId, change: &Change| match change {
+        Change::SeatTaken(booking) => {
+            let (at, user) = seat_of(of, booking);
             let key = booking.key.as_ref().map(|key| key.as_str()[1..].parse().unwrap());
             (at == place).then_some(About::Booked { user, key })
         }
-        Event::Cancelled { booking, .. } => {
-            let (at, user) = seat_of(&event.doctor, booking);
+        Change::SeatFreed { booking, .. } => {
+            let (at, user) = seat_of(of, booking);
             (at == place).then_some(About::Cancelled { user })
         }
-        Event::ScheduleSet { weekday, rows } => {
+        Change::HoursSet { weekday, rows } => {
             let row = rows.iter().find(|row| row.span == slot(place.slot).span());
-            let meant = event.doctor == doctor(place.doctor) && *weekday == date(place.date).weekday();
+            let meant = *of == doctor(place.doctor) && *weekday == date(place.date).weekday();
             meant.then(|| About::Offered(row.is_some_and(|row| row.available)))
         }
     };
     let accepted = outcome.accepted.iter().filter_map(|accepted| match accepted {
-        Accepted::Event { at, event, .. } => {
-            about(event).map(|about| Span { from: *at, to: usize::MAX, about })
-        }
+        Accepted::Event { at, event, .. } => Some((at, event)),
         Accepted::Claimed { .. } => None,
     });
-    accepted.collect()
+    let about = accepted.flat_map(|(at, event)| {
+        let about = event.event.changes.iter().filter_map(|change| about(&event.doctor, change));
+        about.map(|about| Span { from: *at, to: usize::MAX, about }).collect::<Vec<_>>()
+    });
+    about.collect()
 }
 
 /// What a call claims to have done to a slot.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use engine::Rejection;
-use engine::calendar::Event;
+use engine::calendar::Change;
 use tokio::time::Instant;
 
 use crate::auditor::{CLOCKS_APART, Violation, may_be_stale};
@@ -21,7 +21,7 @@ use crate::store::{Accepted, Load};
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A booking or a cancellation that the store accepted.
-struct Change {
+struct SeatChange {
     at: usize,
     time: Instant,
     node: usize,
@@ -56,18 +56,23 @@ pub fn check(outcome: &Outcome) -> Vec<Violation> {
     violations
 }
 
-fn changes(outcome: &Outcome) -> Vec<Change> {
-    let accepted = outcome.accepted.iter().filter_map(|accepted| {
-        let Accepted::Event { at, time, node, event } = accepted else { return None };
-        let (booking, is_booking) = match &event.event {
-            Event::Booked(booking) => (booking, true),
-            Event::Cancelled { booking, .. } => (booking, false),
-            Event::ScheduleSet { .. } => return None,
-        };
-        let (place, user) = seat_of(&event.doctor, booking);
-        Some(Change { at: *at, time: *time, node: *node, place, user, is_booking })
+fn changes(outcome: &Outcome) -> Vec<SeatChange> {
+    let accepted = outcome.accepted.iter().filter_map(|accepted| match accepted {
+        Accepted::Event { at, time, node, event } => Some((at, time, node, event)),
+        Accepted::Claimed { .. } => None,
     });
-    accepted.filter(|change| change.place.doctor != SHARED_DOCTOR).collect()
+    let changes = accepted.flat_map(|(at, time, node, event)| {
+        let seats = event.event.changes.iter().filter_map(|change| match change {
+            Change::SeatTaken(booking) => Some((booking, true)),
+            Change::SeatFreed { booking, .. } => Some((booking, false)),
+            Change::HoursSet { .. } => None,
+        });
+        seats.map(|(booking, is_booking)| {
+            let (place, user) = seat_of(&event.doctor, booking);
+            SeatChange { at: *at, time: *time, node: *node, place, user, is_booking }
+        })
+    });
+    changes.filter(|change| change.place.doctor != SHARED_DOCTOR).collect()
 }
 
 fn held_before(outcome: &Outcome) -> Held {
@@ -80,7 +85,7 @@ fn held_before(outcome: &Outcome) -> Held {
     held
 }
 
-fn apply(held: &mut BTreeSet<Place>, change: &Change) {
+fn apply(held: &mut BTreeSet<Place>, change: &SeatChange) {
     if change.is_booking {
         held.insert(change.place);
     } else {
@@ -96,7 +101,7 @@ fn begins(outcome: &Outcome, place: Place) -> Instant {
 }
 
 /// The most bookings that may count as to come which the user held with the doctor at one moment of the call.
-fn held_during(outcome: &Outcome, changes: &[Change], call: &Call, doctor: usize, user: usize) -> usize {
+fn held_during(outcome: &Outcome, changes: &[SeatChange], call: &Call, doctor: usize, user: usize) -> usize {
     let mut held = held_before(outcome).remove(&(doctor, user)).unwrap_or_default();
     let may_count = |place: &&Place| begins(outcome, **place) + ANSWERED_WITHIN > call.decided;
     let of_user = changes.iter().filter(|change| (change.place.doctor, change.user) == (doctor, user));
@@ -111,7 +116,7 @@ fn held_during(outcome: &Outcome, changes: &[Change], call: &Call, doctor: usize
 }
 
 /// Bookings that left a user with more than the limit on dates that were certainly loaded.
-fn bookings_beyond(outcome: &Outcome, changes: &[Change], limit: usize) -> Vec<Violation> {
+fn bookings_beyond(outcome: &Outcome, changes: &[SeatChange], limit: usize) -> Vec<Violation> {
     let (mut held, mut loads, mut loaded) =
         (held_before(outcome), outcome.loads.iter().peekable(), Loaded::default());
     let mut violations = Vec::new();
@@ -119,7 +124,7 @@ fn bookings_beyond(outcome: &Outcome, changes: &[Change], limit: usize) -> Vec<V
         while let Some(load) = loads.next_if(|load| load.at < change.at) {
             loaded.hear(load);
         }
-        let Change { place, user, .. } = *change;
+        let SeatChange { place, user, .. } = *change;
         let held = held.entry((place.doctor, user)).or_default();
         apply(held, change);
         let counts = |other: &&Place| {

@@ -2,16 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use chrono::{NaiveDate, Weekday};
-use engine::calendar::ScheduleRow;
+use engine::calendar::{Part, StoredPart};
 use engine::shard::{FencingEpoch, RangeId};
 use engine::store::{
-    Batch, BeatError, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, Fences, Heartbeat,
-    LoadError, Nodes, Reason, Reasons,
+    Batch, BeatError, BookingStore, Claim, ClaimError, CommitError, Fence, Fences, Heartbeat, LoadError,
+    Nodes, Reason, Reasons,
 };
 use engine::{DoctorId, NodeId};
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, try_join_all};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -275,23 +274,24 @@ impl BookingStore for Line {
         async move { this.read(this.world.memory.doctor_exists(&doctor)).await? }.boxed()
     }
 
-    fn load_date(
+    fn load(
         &self,
         doctor: &DoctorId,
-        date: NaiveDate,
-    ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
-        let (this, doctor) = (self.clone(), doctor.clone());
-        this.world.load(this.name, &doctor, Some(date));
-        async move { this.load(&doctor, this.world.date_rows(&doctor, date)).await }.boxed()
-    }
-
-    fn load_weekday(
-        &self,
-        doctor: &DoctorId,
-        weekday: Weekday,
-    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, LoadError>> {
-        let (this, doctor) = (self.clone(), doctor.clone());
-        async move { this.load(&doctor, this.world.weekday_rows(&doctor, weekday)).await }.boxed()
+        parts: &[Part],
+    ) -> BoxFuture<'static, Result<Vec<StoredPart>, LoadError>> {
+        let (this, doctor, parts) = (self.clone(), doctor.clone(), parts.to_vec());
+        for part in &parts {
+            match part {
+                Part::Date(date) => this.world.load(this.name, &doctor, Some(*date)),
+                Part::Hours(_) => {}
+            }
+        }
+        // Each part is a query of its own, which may fail or lag by itself.
+        async move {
+            let load = async |part| this.load(&doctor, this.world.part(&doctor, part)).await;
+            try_join_all(parts.into_iter().map(load)).await
+        }
+        .boxed()
     }
 
     fn commit(&self, batch: &Batch) -> BoxFuture<'static, Result<(), CommitError>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use engine::Rejection;
-use engine::calendar::Event;
+use engine::calendar::Fact;
 
 use crate::auditor::Violation;
 use crate::faults::Fault;
@@ -39,10 +39,10 @@ impl Report {
         }
         for accepted in &outcome.accepted {
             let name = match accepted {
-                Accepted::Event { event, .. } => match event.event {
-                    Event::Booked(_) => "bookings",
-                    Event::Cancelled { .. } => "cancellations",
-                    Event::ScheduleSet { .. } => "schedules",
+                Accepted::Event { event, .. } => match event.event.fact {
+                    Fact::Booked(_) => "bookings",
+                    Fact::Cancelled(_) => "cancellations",
+                    Fact::HoursSet => "schedules",
                 },
                 Accepted::Claimed { .. } => "claims of ranges",
             };

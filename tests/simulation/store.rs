@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use chrono::{NaiveDate, Weekday};
-use engine::calendar::{Booking, DateSpelling, Event, ScheduleRow};
+use engine::calendar::{Booking, Change, DateSpelling, Part, ScheduleRow, StoredPart};
 use engine::limits::TAKEOVER_SETTLE;
 use engine::shard::RangeId;
 use engine::store::{Batch, BatchEvent, BookingStore, CommitError, DateRows, StoredSeat};
@@ -41,12 +41,12 @@ pub struct Load {
     pub date: Option<NaiveDate>,
 }
 
-/// A transaction that is accepted, and that queries do not show yet.
+/// A change that is accepted, and that queries do not show yet.
 struct Unseen {
     until: Instant,
     doctor: DoctorId,
-    event: Event,
-    /// The rows of its weekday before it, for a schedule.
+    change: Change,
+    /// The rows of its weekday before it, for hours.
     before: Vec<ScheduleRow>,
 }
 
@@ -174,9 +174,10 @@ impl World {
 
     /// The old platform takes a seat that the batch asks for.
     pub fn hold_a_seat(&self, batch: &Batch) -> Option<Booking> {
-        let booked = batch.events.iter().find_map(|event| match &event.event {
-            Event::Booked(booking) if event.doctor == doctor(SHARED_DOCTOR) => Some(booking),
-            Event::Booked(_) | Event::Cancelled { .. } | Event::ScheduleSet { .. } => None,
+        let of_shared = batch.events.iter().filter(|event| event.doctor == doctor(SHARED_DOCTOR));
+        let booked = of_shared.flat_map(|event| &event.event.changes).find_map(|change| match change {
+            Change::SeatTaken(booking) => Some(booking),
+            Change::SeatFreed { .. } | Change::HoursSet { .. } => None,
         })?;
         self.count(Fault::ForeignWrite);
         let booking = Booking { key: None, ..booked.clone() };
@@ -224,18 +225,18 @@ impl World {
         batch: &Batch,
         unseen: bool,
     ) -> (Result<(), CommitError>, Instant) {
-        let before: Vec<Vec<ScheduleRow>> = {
-            let mut before = Vec::new();
-            for event in &batch.events {
-                before.push(match &event.event {
-                    Event::ScheduleSet { weekday, .. } => {
-                        self.memory.load_weekday(&event.doctor, *weekday).await.unwrap()
-                    }
-                    Event::Booked(_) | Event::Cancelled { .. } => Vec::new(),
-                });
+        let mut unseen_later = Vec::new();
+        for event in &batch.events {
+            let mut changes = Vec::new();
+            for change in &event.event.changes {
+                let before = match change {
+                    Change::HoursSet { weekday, .. } => self.stored_hours(&event.doctor, *weekday).await,
+                    Change::SeatTaken(_) | Change::SeatFreed { .. } => Vec::new(),
+                };
+                changes.push((change.clone(), before));
             }
-            before
-        };
+            unseen_later.push(changes);
+        }
         let answer = self.memory.commit(batch).await;
         assert!(!matches!(answer, Err(CommitError::Malformed(_))), "malformed: {batch:?}");
         let now = Instant::now();
@@ -243,7 +244,7 @@ impl World {
         let earlier = self.inner().tokens.get(&batch.token).copied();
         let mut seen_from = earlier.unwrap_or(now);
         if answer.is_ok() && earlier.is_none() {
-            for (event, before) in batch.events.iter().zip(before) {
+            for (event, changes) in batch.events.iter().zip(unseen_later) {
                 self.note(format_args!(
                     "store: node {node} wrote {:?} of {}",
                     event.event,
@@ -256,8 +257,13 @@ impl World {
                     let most = LAG_MAX.as_millis() as u64;
                     let until = now + self.dice.millis(if unseen { most / 2 } else { 1 }, most);
                     seen_from = seen_from.max(until);
-                    let BatchEvent { doctor, event, .. } = event.clone();
-                    self.inner().unseen.push(Unseen { until, doctor, event, before });
+                    let doctor = &event.doctor;
+                    self.inner().unseen.extend(changes.into_iter().map(|(change, before)| Unseen {
+                        until,
+                        doctor: doctor.clone(),
+                        change,
+                        before,
+                    }));
                 }
             }
             self.inner().tokens.insert(batch.token, seen_from);
@@ -267,39 +273,64 @@ impl World {
         (answer, seen_from)
     }
 
-    /// A date as a query shows it now.
-    pub async fn date_rows(&self, doctor: &DoctorId, date: NaiveDate) -> DateRows {
-        let mut rows = self.memory.load_date(doctor, date).await.unwrap();
+    /// A part as a query shows it now.
+    pub async fn part(&self, doctor: &DoctorId, part: Part) -> StoredPart {
+        match part {
+            Part::Date(date) => StoredPart::Date(date, self.date_rows(doctor, date).await),
+            Part::Hours(weekday) => StoredPart::Hours(weekday, self.weekday_rows(doctor, weekday).await),
+        }
+    }
+
+    async fn stored_date(&self, doctor: &DoctorId, date: NaiveDate) -> DateRows {
+        let parts = self.memory.load(doctor, &[Part::Date(date)]).await.unwrap();
+        let rows = parts.into_iter().find_map(|part| match part {
+            StoredPart::Date(_, rows) => Some(rows),
+            StoredPart::Hours(..) => None,
+        });
+        rows.unwrap()
+    }
+
+    async fn stored_hours(&self, doctor: &DoctorId, weekday: Weekday) -> Vec<ScheduleRow> {
+        let parts = self.memory.load(doctor, &[Part::Hours(weekday)]).await.unwrap();
+        let rows = parts.into_iter().find_map(|part| match part {
+            StoredPart::Hours(_, rows) => Some(rows),
+            StoredPart::Date(..) => None,
+        });
+        rows.unwrap()
+    }
+
+    async fn date_rows(&self, doctor: &DoctorId, date: NaiveDate) -> DateRows {
+        let mut rows = self.stored_date(doctor, date).await;
         let now = Instant::now();
         let mut inner = self.inner();
         inner.unseen.retain(|unseen| unseen.until > now);
         for unseen in inner.unseen.iter().rev().filter(|unseen| unseen.doctor == *doctor) {
-            match &unseen.event {
-                Event::Booked(booking) if booking.date == date => {
+            match &unseen.change {
+                Change::SeatTaken(booking) if booking.date == date => {
                     let is_it = |seat: &StoredSeat| {
                         seat.booking.user == booking.user && seat.booking.start == booking.start
                     };
                     rows.seats.retain(|seat| !is_it(seat));
                 }
-                Event::Cancelled { booking, spellings } if booking.date == date => {
+                Change::SeatFreed { booking, spellings } if booking.date == date => {
                     let (booking, spellings) = (booking.clone(), *spellings);
                     rows.seats.push(StoredSeat { booking, spellings, event: None });
                 }
-                Event::Booked(_) | Event::Cancelled { .. } | Event::ScheduleSet { .. } => {}
+                Change::SeatTaken(_) | Change::SeatFreed { .. } | Change::HoursSet { .. } => {}
             }
         }
         rows
     }
 
-    pub async fn weekday_rows(&self, doctor: &DoctorId, weekday: Weekday) -> Vec<ScheduleRow> {
-        let mut rows = self.memory.load_weekday(doctor, weekday).await.unwrap();
+    async fn weekday_rows(&self, doctor: &DoctorId, weekday: Weekday) -> Vec<ScheduleRow> {
+        let mut rows = self.stored_hours(doctor, weekday).await;
         let now = Instant::now();
         for unseen in self.inner().unseen.iter().rev().filter(|unseen| unseen.until > now) {
-            match &unseen.event {
-                Event::ScheduleSet { weekday: of, .. } if *of == weekday && unseen.doctor == *doctor => {
+            match &unseen.change {
+                Change::HoursSet { weekday: of, .. } if *of == weekday && unseen.doctor == *doctor => {
                     rows.clone_from(&unseen.before);
                 }
-                Event::Booked(_) | Event::Cancelled { .. } | Event::ScheduleSet { .. } => {}
+                Change::SeatTaken(_) | Change::SeatFreed { .. } | Change::HoursSet { .. } => {}
             }
         }
         rows

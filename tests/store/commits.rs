@@ -8,7 +8,7 @@ use engine::shard::Ring;
 use engine::store::{CommitError, Reason, Reasons};
 
 use crate::harness::{
-    batch, booked, cancelled, date, doctor, each_store, event, seat, slot, stale, stored, user,
+    batch, booked, cancelled, date, doctor, each_store, event, hours, seat, slot, stale, stored, user,
 };
 
 const FAILED: Reason = Reason::ConditionFailed { found: None };
@@ -50,16 +50,14 @@ async fn a_schedule_is_loaded_back_and_a_later_one_changes_the_rows_that_it_name
     each_store(async |store| {
         let dr = doctor("dr@x.com");
         let fence = store.own(&dr).await;
-        let set = |rows: &[ScheduleRow]| {
-            event(&dr, Event::ScheduleSet { weekday: Weekday::Mon, rows: rows.to_vec() })
-        };
+        let set = |rows: &[ScheduleRow]| event(&dr, Event::hours_set(Weekday::Mon, rows.to_vec()));
         let rows = [row("09:00", "09:30", true), row("09:30", "10:00", true), row("23:30", "24:00", false)];
         store.bookings.commit(&batch(&[fence], vec![set(&rows)])).await.unwrap();
         store.bookings.commit(&batch(&[fence], vec![set(&[row("09:30", "10:00", false)])])).await.unwrap();
-        let mut loaded = store.bookings.load_weekday(&dr, Weekday::Mon).await.unwrap();
+        let mut loaded = hours(&*store.bookings, &dr, Weekday::Mon).await.unwrap();
         loaded.sort_by_key(|row| row.span);
         assert_eq!(loaded, [rows[0], row("09:30", "10:00", false), rows[2]]);
-        assert_eq!(store.bookings.load_weekday(&dr, Weekday::Tue).await.unwrap(), []);
+        assert_eq!(hours(&*store.bookings, &dr, Weekday::Tue).await.unwrap(), []);
     })
     .await;
 }
@@ -191,7 +189,7 @@ async fn a_seat_under_two_spellings_of_its_date_is_cancelled_under_both_or_not_a
             let sets = spellings.iter().map(|spelling| SpellingSet::only(*spelling));
             sets.fold(SpellingSet::default(), SpellingSet::union)
         };
-        let cancel = |spellings| event(&dr, Event::Cancelled { booking: booking.clone(), spellings });
+        let cancel = |spellings| event(&dr, Event::cancelled(booking.clone(), spellings));
 
         store.add_old_booking(&dr, booking.clone(), spellings[1]).await;
         let both = cancel(set(&spellings));

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio::process::{Child, Command};
 
-use crate::harness::{batch, booked, cancelled, connect_as, date, doctor, own, seat, stored};
+use crate::harness::{batch, booked, bookings_on, cancelled, connect_as, date, doctor, own, seat, stored};
 
 /// Names the data folder of the process that is to serve; only in that process's environment.
 const SERVE: &str = "KOKORO_SERVE_DATA_DIR";
@@ -156,7 +156,7 @@ async fn a_booking_is_not_answered_before_it_is_on_the_disk() {
     flush.let_through().await;
     let (outcome, _) = letting_through(&served.gate, commit).await;
     outcome.unwrap();
-    let loaded = served.dynamo.bookings().load_date(&dr, date("2026-12-01")).await.unwrap();
+    let loaded = bookings_on(&served.dynamo.bookings(), &dr, date("2026-12-01")).await.unwrap();
     assert_eq!(loaded.seats, [stored(&event)]);
 }
 
@@ -214,6 +214,6 @@ async fn what_was_acknowledged_is_there_after_the_process_was_killed() {
     let folder = DataFolder::lock(served.folder.path().join("data")).unwrap();
     let server = EmbeddedDynamo::start(Where::File(folder)).unwrap();
     let dynamo = connect_as(&server.endpoint(), TableNames::default()).await;
-    let loaded = dynamo.bookings().load_date(&dr, date("2026-12-01")).await.unwrap();
+    let loaded = bookings_on(&dynamo.bookings(), &dr, date("2026-12-01")).await.unwrap();
     assert_eq!(loaded.seats, events.iter().map(stored).collect::<Vec<_>>());
 }

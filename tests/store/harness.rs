@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::NaiveDate;
-use engine::calendar::{Booking, DateSpelling, Event, SpellingSet};
+use chrono::{NaiveDate, Weekday};
+use engine::calendar::{Booking, DateSpelling, Event, Fact, Part, ScheduleRow, SpellingSet, StoredPart};
 use engine::chance::{Chance, SystemChance};
 use engine::shard::{FencingEpoch, RangeId, Ring};
-use engine::store::{Batch, BatchEvent, Claim, DateRows, FenceCheck, StoredSeat};
+use engine::store::{Batch, BatchEvent, Claim, DateRows, FenceCheck, LoadError, StoredSeat};
 use engine::{
     BookingStore, DoctorId, EventId, Fences, MemoryStore, NodeId, Nodes, RequestToken, SlotStart, UserId,
 };
@@ -80,12 +80,40 @@ impl Store {
 
     /// A date's seats in a fixed order.
     pub(crate) async fn seats(&self, doctor: &DoctorId, date: NaiveDate) -> Vec<StoredSeat> {
-        let DateRows { mut seats, unreadable } = self.bookings.load_date(doctor, date).await.unwrap();
+        let DateRows { mut seats, unreadable } = bookings_on(&*self.bookings, doctor, date).await.unwrap();
         assert!(unreadable.is_empty());
         let spelled = |set: SpellingSet| set.iter().map(|spelling| spelling.write(date)).collect::<String>();
         seats.sort_by_key(|seat| (seat.booking.start, seat.booking.user.clone(), spelled(seat.spellings)));
         seats
     }
+}
+
+/// The bookings of a date.
+pub(crate) async fn bookings_on(
+    store: &dyn BookingStore,
+    doctor: &DoctorId,
+    date: NaiveDate,
+) -> Result<DateRows, LoadError> {
+    let parts = store.load(doctor, &[Part::Date(date)]).await?;
+    let rows = parts.into_iter().find_map(|part| match part {
+        StoredPart::Date(loaded, rows) if loaded == date => Some(rows),
+        StoredPart::Date(..) | StoredPart::Hours(..) => None,
+    });
+    Ok(rows.unwrap())
+}
+
+/// The published rows of a weekday.
+pub(crate) async fn hours(
+    store: &dyn BookingStore,
+    doctor: &DoctorId,
+    weekday: Weekday,
+) -> Result<Vec<ScheduleRow>, LoadError> {
+    let parts = store.load(doctor, &[Part::Hours(weekday)]).await?;
+    let rows = parts.into_iter().find_map(|part| match part {
+        StoredPart::Hours(loaded, rows) if loaded == weekday => Some(rows),
+        StoredPart::Date(..) | StoredPart::Hours(..) => None,
+    });
+    Ok(rows.unwrap())
 }
 
 /// Takes a range that nobody had.
@@ -196,18 +224,18 @@ pub(crate) fn seat(user_id: &str, start: &str) -> Booking {
 
 /// An event with an identifier of its own.
 pub(crate) fn event(doctor: &DoctorId, event: Event) -> BatchEvent {
-    BatchEvent { doctor: doctor.clone(), id: EventId::new(fresh()), event }
+    BatchEvent { doctor: doctor.clone(), id: EventId::new(fresh()), event: event.into() }
 }
 
 /// A booking to commit.
 pub(crate) fn booked(doctor: &DoctorId, booking: &Booking) -> BatchEvent {
-    event(doctor, Event::Booked(booking.clone()))
+    event(doctor, Event::booked(booking.clone()))
 }
 
 /// A cancellation to commit, of a row that spells its date plainly.
 pub(crate) fn cancelled(doctor: &DoctorId, booking: &Booking) -> BatchEvent {
     let spellings = SpellingSet::only(DateSpelling::PLAIN);
-    event(doctor, Event::Cancelled { booking: booking.clone(), spellings })
+    event(doctor, Event::cancelled(booking.clone(), spellings))
 }
 
 /// A batch under a token of its own.
@@ -217,7 +245,7 @@ pub(crate) fn batch(checks: &[FenceCheck], events: Vec<BatchEvent>) -> Batch {
 
 /// The seat that a committed booking becomes.
 pub(crate) fn stored(event: &BatchEvent) -> StoredSeat {
-    let Event::Booked(booking) = &event.event else { panic!("a booking is stored, nothing else") };
+    let Fact::Booked(booking) = &event.event.fact else { panic!("a booking is stored, nothing else") };
     StoredSeat {
         booking: booking.clone(),
         spellings: SpellingSet::only(DateSpelling::PLAIN),

@@ -7,7 +7,7 @@ use engine::calendar::{DateSpelling, ScheduleRow, SlotSpan};
 use engine::store::{BookingStore, StoredSeat};
 use persistence::Dynamo;
 
-use crate::harness::{date, doctor, each_dynamo, put, s, slot};
+use crate::harness::{bookings_on, date, doctor, each_dynamo, hours, put, s, slot};
 
 async fn put_slot(dynamo: &Dynamo, partition: &str, span: &str, available: Option<AttributeValue>) {
     let table = &dynamo.tables().availability;
@@ -24,7 +24,7 @@ async fn put_booking(dynamo: &Dynamo, partition: &str, sort: &str) {
 }
 
 async fn offered(dynamo: &Dynamo, weekday: Weekday) -> Vec<(String, bool)> {
-    let mut rows = dynamo.bookings().load_weekday(&doctor("dr@x.com"), weekday).await.unwrap();
+    let mut rows = hours(&dynamo.bookings(), &doctor("dr@x.com"), weekday).await.unwrap();
     rows.sort_by_key(|row| row.span);
     rows.iter().map(|ScheduleRow { span, available, .. }| (SlotSpan::to_string(span), *available)).collect()
 }
@@ -126,7 +126,7 @@ async fn bookings_under_every_spelling_of_a_date_are_seats_of_that_date() {
             put_booking(dynamo, &format!("dr@x.com#{another}"), "09:00#z@x.com").await;
         }
         let day = date("2027-01-02");
-        let loaded = dynamo.bookings().load_date(&doctor("dr@x.com"), day).await.unwrap();
+        let loaded = bookings_on(&dynamo.bookings(), &doctor("dr@x.com"), day).await.unwrap();
         let mut seats: Vec<String> = loaded.seats.iter().map(|seat| describe(seat, day)).collect();
         seats.sort_unstable();
         assert_eq!(
@@ -155,7 +155,7 @@ async fn a_seat_is_known_by_its_key_alone_and_none_is_lost_for_being_too_many() 
         for n in 0..9 {
             put_booking(dynamo, "dr@x.com#2026-11-30", &format!("09:00#user{n}@x.com")).await;
         }
-        let loaded = dynamo.bookings().load_date(&doctor("dr@x.com"), date("2026-11-30")).await.unwrap();
+        let loaded = bookings_on(&dynamo.bookings(), &doctor("dr@x.com"), date("2026-11-30")).await.unwrap();
         assert_eq!(loaded.seats.len(), 9);
         assert!(loaded.seats.iter().all(|seat| seat.event.is_none() && seat.booking.key.is_none()));
     })
@@ -168,7 +168,8 @@ async fn a_seat_whose_holder_cannot_be_named_is_taken_all_the_same() {
         for sort in ["09:00#not an address", "09:00#", "09:00", "10:30#a@b@c", "09:30#ada@x.com"] {
             put_booking(dynamo, "dr@x.com#2026-11-30", sort).await;
         }
-        let mut loaded = dynamo.bookings().load_date(&doctor("dr@x.com"), date("2026-11-30")).await.unwrap();
+        let mut loaded =
+            bookings_on(&dynamo.bookings(), &doctor("dr@x.com"), date("2026-11-30")).await.unwrap();
         loaded.unreadable.sort_unstable();
         assert_eq!(loaded.unreadable, [slot("09:00"), slot("09:00"), slot("09:00"), slot("10:30")]);
         assert_eq!(loaded.seats.len(), 1);
@@ -184,7 +185,7 @@ async fn a_booking_that_starts_off_the_grid_is_left_out() {
         {
             put_booking(dynamo, "dr@x.com#2026-11-30", sort).await;
         }
-        let loaded = dynamo.bookings().load_date(&doctor("dr@x.com"), date("2026-11-30")).await.unwrap();
+        let loaded = bookings_on(&dynamo.bookings(), &doctor("dr@x.com"), date("2026-11-30")).await.unwrap();
         assert_eq!(loaded, engine::store::DateRows::default());
     })
     .await;
@@ -207,7 +208,7 @@ async fn attributes_of_another_type_do_not_hide_a_seat() {
         let good =
             [("PK", s("dr@x.com#2026-11-30")), ("SK", s("09:30#ada@x.com")), ("idempotency_key", s("k1"))];
         put(dynamo, &dynamo.tables().bookings, good).await;
-        let loaded = dynamo.bookings().load_date(&doctor("dr@x.com"), date("2026-11-30")).await.unwrap();
+        let loaded = bookings_on(&dynamo.bookings(), &doctor("dr@x.com"), date("2026-11-30")).await.unwrap();
         let keys: Vec<_> = loaded.seats.iter().map(|seat| (seat.booking.key.clone(), seat.event)).collect();
         assert_eq!(keys, [(None, None), (IdempotencyKey::parse("k1").ok(), None)]);
     })
@@ -224,7 +225,7 @@ async fn a_day_of_several_pages_is_loaded_whole() {
             let row = [("PK", s("dr@x.com#2026-11-30")), ("SK", s(sort)), ("note", s(ballast.as_str()))];
             put(dynamo, &dynamo.tables().bookings, row).await;
         }
-        let loaded = dynamo.bookings().load_date(&doctor("dr@x.com"), date("2026-11-30")).await.unwrap();
+        let loaded = bookings_on(&dynamo.bookings(), &doctor("dr@x.com"), date("2026-11-30")).await.unwrap();
         assert_eq!(loaded.seats.len(), 4);
     })
     .await;

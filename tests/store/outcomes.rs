@@ -7,7 +7,8 @@ use persistence::{ConnectError, Dynamo, Endpoint, TableNames};
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::harness::{
-    batch, booked, connect, date, doctor, each_dynamo, each_endpoint, each_lossy, own, seat, stored,
+    batch, booked, bookings_on, connect, date, doctor, each_dynamo, each_endpoint, each_lossy, own, seat,
+    stored,
 };
 
 fn first_claim() -> Claim {
@@ -32,7 +33,7 @@ async fn an_answer_that_was_lost_leaves_the_outcome_unknown_and_the_same_request
         assert!(matches!(outcome, Err(CommitError::Unknown(_))), "{outcome:?}");
         assert_eq!(proxy.lost(), 1, "a commit is sent once");
         dynamo.bookings().commit(&request).await.unwrap();
-        let loaded = dynamo.bookings().load_date(&dr, date("2026-12-01")).await.unwrap();
+        let loaded = bookings_on(&dynamo.bookings(), &dr, date("2026-12-01")).await.unwrap();
         assert_eq!(loaded.seats, [stored(&event)]);
 
         // The token forgotten, the row still says whose it is.
@@ -105,7 +106,7 @@ async fn a_table_that_is_not_there_certainly_changed_nothing() {
         let dynamo = connect(endpoint).await;
         let outcome = dynamo.fences(Ring::default()).claim(&first_claim()).await;
         assert!(matches!(outcome, Err(ClaimError::Aborted(_))), "{outcome:?}");
-        let outcome = dynamo.bookings().load_date(&doctor("dr@x.com"), date("2026-12-01")).await;
+        let outcome = bookings_on(&dynamo.bookings(), &doctor("dr@x.com"), date("2026-12-01")).await;
         assert!(matches!(outcome, Err(LoadError::Refused(_))), "{outcome:?}");
         let event = booked(&doctor("dr@x.com"), &seat("a@x.com", "09:00"));
         let outcome = dynamo.bookings().commit(&batch(&[], vec![event])).await;

@@ -9,7 +9,7 @@ use engine::store::{BookingStore, Claim, CommitError, FenceCheck, Fences};
 use persistence::{DataFolder, Dynamo, EmbeddedDynamo, Endpoint, Where};
 
 use crate::fresh_names;
-use crate::harness::{batch, booked, connect, date, doctor, fresh, own, seat, stored};
+use crate::harness::{batch, booked, bookings_on, connect, date, doctor, fresh, own, seat, stored};
 
 const ROUNDS: usize = 20;
 const COMMITS: usize = 40;
@@ -39,7 +39,7 @@ async fn in_this_process_an_answered_claim_has_nothing_to_come_and_all_before_it
         let node = NodeId::new(fresh());
         let claim = Claim { range: fence.range, node, address: String::new(), from: Some(fence.epoch) };
         let epoch = fences.claim(&claim).await.unwrap();
-        let seen = dynamo.bookings().load_date(&dr, date("2026-12-01")).await.unwrap().seats;
+        let seen = bookings_on(&dynamo.bookings(), &dr, date("2026-12-01")).await.unwrap().seats;
         for commit in commits {
             let (event, outcome) = commit.await.unwrap();
             match outcome {

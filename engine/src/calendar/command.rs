@@ -1,8 +1,8 @@
-//! What is asked, what happened, and why not. Closed enums: a new feature is a new variant, and every match says so.
+//! What is asked, and why not. Closed enums: a new feature is a new variant, and every match says so.
 
 use chrono::{NaiveDate, Weekday};
 
-use super::dates::SpellingSet;
+use super::event::Event;
 use super::slot::{SlotSet, SlotSpan, SlotStart};
 use crate::ids::{IdempotencyKey, UserId};
 
@@ -44,27 +44,6 @@ pub enum Command {
         span: SlotSpan,
         /// Whether they are offered from now on.
         available: bool,
-    },
-}
-
-/// What happened: the only thing that changes a calendar, live or loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The user holds a seat.
-    Booked(Booking),
-    /// The user holds it no more.
-    Cancelled {
-        /// The seat that is free again.
-        booking: Booking,
-        /// How the stored rows of this seat spell their date: each must go.
-        spellings: SpellingSet,
-    },
-    /// A weekday's rows, all of them.
-    ScheduleSet {
-        /// The weekday, every week.
-        weekday: Weekday,
-        /// Every row of that weekday, offered or not.
-        rows: Vec<ScheduleRow>,
     },
 }
 

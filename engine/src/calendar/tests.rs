@@ -1,7 +1,7 @@
 use chrono::{DateTime, Datelike, NaiveDate, TimeZone, Utc, Weekday};
 
 use super::*;
-use crate::ids::IdempotencyKey;
+use crate::ids::{IdempotencyKey, UserId};
 use crate::store::StoredSeat;
 
 mod model;
@@ -40,6 +40,14 @@ fn cancel(name: &str, on: &str, at: &str) -> Command {
     Command::Cancel { user: user(name), date: date(on), start: slot(at) }
 }
 
+/// A part of which nothing is stored.
+fn empty(part: Part) -> StoredPart {
+    match part {
+        Part::Date(date) => StoredPart::Date(date, DateRows::default()),
+        Part::Hours(weekday) => StoredPart::Hours(weekday, Vec::new()),
+    }
+}
+
 /// A calendar that loads, from an empty store, whatever it needs, and offers these slots every day.
 struct Doctor {
     calendar: Calendar,
@@ -63,12 +71,8 @@ impl Doctor {
 
     /// Decides, and makes true what was decided.
     fn tell(&mut self, command: &Command) -> Result<Decision, Rejection> {
-        let missing = self.calendar.missing(command, self.now);
-        if let Some(date) = missing.date {
-            self.calendar.load_date(date, DateRows::default());
-        }
-        if let Some(weekday) = missing.weekday {
-            self.calendar.load_weekday(weekday, Vec::new());
+        for part in self.calendar.missing(command, self.now) {
+            self.calendar.load(empty(part));
         }
         let decision = self.calendar.decide(command, self.now)?;
         if let Decision::Record(event) = &decision {
@@ -82,9 +86,8 @@ impl Doctor {
     }
 
     fn offered_on(&mut self, on: &str) -> Vec<String> {
-        let missing = self.calendar.missing_for(date(on));
-        if missing.date.is_some() {
-            self.calendar.load_date(date(on), DateRows::default());
+        for part in self.calendar.missing_for(date(on)) {
+            self.calendar.load(empty(part));
         }
         let view = self.calendar.view(date(on)).unwrap();
         view.slots(&self.calendar.clinic, date(on), self.now).map(|slot| slot.start.to_string()).collect()
@@ -184,8 +187,8 @@ fn the_day_that_enters_the_window_is_loaded_and_not_assumed_free() {
     doctor.tell(&book("ada", "2026-12-08", "10:30")).unwrap();
     let tomorrow = doctor.now + chrono::TimeDelta::days(1);
     let command = book("ada", "2026-12-09", "10:30");
-    assert_eq!(doctor.calendar.missing(&command, doctor.now), Missing::default());
-    assert_eq!(doctor.calendar.missing(&command, tomorrow).date, Some(date("2026-12-09")));
+    assert_eq!(doctor.calendar.missing(&command, doctor.now), []);
+    assert_eq!(doctor.calendar.missing(&command, tomorrow), [Part::Date(date("2026-12-09"))]);
 }
 
 #[test]
@@ -229,7 +232,7 @@ fn a_slot_that_the_old_platform_oversold_is_full_until_it_is_below_five() {
     };
     let names = ["a", "b", "c", "d", "e", "f"];
     let seats = names.iter().map(|name| seat(name, DateSpelling::PLAIN)).collect();
-    doctor.calendar.load_date(on, DateRows { seats, unreadable: vec![slot("10:30")] });
+    doctor.calendar.load(StoredPart::Date(on, DateRows { seats, unreadable: vec![slot("10:30")] }));
     assert_eq!(doctor.outcome(&book("g", "2026-11-24", "10:30")), Err(Rejection::SlotFull));
     for name in ["a", "b"] {
         doctor.tell(&cancel(name, "2026-11-24", "10:30")).unwrap();
@@ -250,13 +253,11 @@ fn a_seat_that_is_stored_under_two_spellings_is_one_seat_and_goes_whole() {
             event: None,
         })
         .collect();
-    doctor.calendar.load_date(on, DateRows { seats, unreadable: Vec::new() });
-    let Ok(Decision::Record(Event::Cancelled { spellings, .. })) =
-        doctor.tell(&cancel("ada", "2026-12-01", "10:30"))
-    else {
+    doctor.calendar.load(StoredPart::Date(on, DateRows { seats, unreadable: Vec::new() }));
+    let Ok(Decision::Record(event)) = doctor.tell(&cancel("ada", "2026-12-01", "10:30")) else {
         panic!("the seat was not cancelled")
     };
-    assert_eq!(spellings.len(), 2);
+    assert_eq!(event.actions(), 2);
     assert_eq!(doctor.outcome(&cancel("ada", "2026-12-01", "10:30")), Err(Rejection::BookingNotFound));
 }
 
@@ -309,38 +310,49 @@ fn a_command_that_its_date_refuses_loads_nothing() {
         book_with_key("ada", "2026-11-15", "10:00", "k"),
         cancel("ada", "2026-11-23", "10:00"),
     ] {
-        assert!(calendar.missing(&command, monday_morning()).is_nothing(), "{command:?}");
+        assert!(calendar.missing(&command, monday_morning()).is_empty(), "{command:?}");
     }
     assert_eq!(date("2026-11-23").weekday(), Weekday::Mon);
 }
 
 #[test]
-fn an_answer_rests_on_the_events_in_flight_that_could_make_it_false() {
+fn an_answer_rests_on_the_changes_in_flight_that_could_make_it_false() {
+    const TUESDAY: &str = "2026-11-24";
+    let mut doctor = Doctor::in_kolkata(&["10:00", "10:30"]);
     let booking =
-        |name: &str| Booking { user: user(name), date: date("2026-11-24"), start: slot("10:00"), key: None };
-    let booked = Event::Booked(booking("ada"));
-    let cancelled =
-        Event::Cancelled { booking: booking("ada"), spellings: SpellingSet::only(DateSpelling::PLAIN) };
-    let schedule = Event::ScheduleSet { weekday: Weekday::Tue, rows: Vec::new() };
-    let by = |name| book(name, "2026-11-24", "10:00");
-    let full = Err(Rejection::SlotFull);
-    assert!(rests_on(&full, &by("bob"), &booked));
-    assert!(!rests_on(&full, &by("bob"), &cancelled));
-    assert!(!rests_on(&full, &book("bob", "2026-11-24", "10:30"), &booked));
-    assert!(rests_on(&Err(Rejection::AlreadyBooked), &by("ada"), &booked));
-    assert!(!rests_on(&Err(Rejection::AlreadyBooked), &by("bob"), &booked));
-    assert!(rests_on(&Ok(Decision::Repeat(booking("ada"))), &by("ada"), &booked));
-    let undo = cancel("ada", "2026-11-24", "10:00");
-    assert!(rests_on(&Err(Rejection::BookingNotFound), &undo, &cancelled));
-    assert!(rests_on(&Err(Rejection::SlotUnavailable), &by("bob"), &schedule));
-    assert!(!rests_on(&Err(Rejection::OutsideWindow), &by("bob"), &booked));
-    let many = Err(Rejection::TooManyBookings { limit: 10 });
-    let elsewhere = |name: &str| book(name, "2026-12-01", "11:00");
-    assert!(rests_on(&many, &elsewhere("ada"), &booked), "a booking counts on any date");
-    assert!(!rests_on(&many, &elsewhere("bob"), &booked));
-    assert!(rests_on(&many, &by("ada"), &cancelled), "the user may still hold the seat");
-    assert!(rests_on(&many, &by("bob"), &cancelled), "the slot may still be full");
-    assert!(!rests_on(&many, &elsewhere("ada"), &cancelled), "one booking more changes nothing");
-    assert!(rests_on(&many, &elsewhere("bob"), &schedule), "the slot may not be offered");
-    assert!(!rests_on(&many, &book("bob", "2026-12-02", "11:00"), &schedule));
+        |name: &str, at| Booking { user: user(name), date: date(TUESDAY), start: slot(at), key: None };
+    let booked = |name| Change::SeatTaken(booking(name, "10:00"));
+    let spellings = SpellingSet::only(DateSpelling::PLAIN);
+    let freed = |name| Change::SeatFreed { booking: booking(name, "10:00"), spellings };
+    let hours = |weekday| Change::HoursSet { weekday, rows: Vec::new() };
+    let by = |name| book(name, TUESDAY, "10:00");
+    let keyed = book_with_key("ada", TUESDAY, "10:00", "k");
+    doctor.tell(&keyed).unwrap();
+    for name in ["b", "c", "d", "e"] {
+        doctor.tell(&by(name)).unwrap();
+    }
+    let mut rests = |command: &Command, expected: &str, change: Change| {
+        let _ = doctor.outcome(&cancel("nobody", TUESDAY, "10:00"));
+        let verdict = doctor.calendar.verdict(command, doctor.now);
+        assert_eq!(format!("{:?}", verdict.decision.as_ref().map(|_| ())), expected);
+        verdict.rests_on(&change)
+    };
+    let full = "Err(SlotFull)";
+    assert!(rests(&by("bob"), full, booked("ada")));
+    assert!(rests(&by("bob"), full, freed("bob")), "bob may still hold the seat");
+    assert!(rests(&by("bob"), full, hours(Weekday::Tue)));
+    assert!(!rests(&by("bob"), full, hours(Weekday::Wed)));
+    let elsewhere = Change::SeatTaken(booking("ada", "10:30"));
+    assert!(!rests(&by("bob"), full, elsewhere.clone()));
+    let already = "Err(AlreadyBooked)";
+    assert!(rests(&by("ada"), already, booked("ada")));
+    assert!(!rests(&by("ada"), already, booked("bob")));
+    assert!(rests(&keyed, "Ok(())", booked("ada")), "a repeat is answered at once");
+    assert!(rests(&cancel("bob", TUESDAY, "10:00"), "Err(BookingNotFound)", freed("bob")));
+    let not_offered = book("bob", TUESDAY, "11:00");
+    assert!(rests(&not_offered, "Err(SlotUnavailable)", hours(Weekday::Tue)));
+    let outside = book("bob", "2026-12-24", "10:00");
+    assert!(!rests(&outside, "Err(OutsideWindow)", booked("bob")));
+    // What is to be recorded is stored after what it rests on.
+    assert!(!rests(&book("bob", TUESDAY, "10:30"), "Ok(())", hours(Weekday::Tue)));
 }

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::schedule::Clinic;
+use super::event::Change;
+use super::schedule::{Clinic, DaySchedule};
 use super::slot::{SLOTS_PER_DAY, SlotSet, SlotStart};
 use crate::limits::SEATS_PER_SLOT;
 
@@ -45,14 +46,16 @@ impl DayView {
         self.booked[start.index()] = self.booked[start.index()].saturating_add(1);
     }
 
-    /// One seat is free again.
-    pub const fn remove(&mut self, start: SlotStart) {
-        self.booked[start.index()] = self.booked[start.index()].saturating_sub(1);
-    }
-
-    /// Other slots are on offer.
-    pub const fn offer(&mut self, offered: SlotSet) {
-        self.offered = offered;
+    /// Makes a change true of which [`Change::concerns`] the date of this view.
+    pub(crate) fn apply(&mut self, change: &Change) {
+        match change {
+            Change::SeatTaken(booking) => self.add(booking.start),
+            Change::SeatFreed { booking, .. } => {
+                let booked = &mut self.booked[booking.start.index()];
+                *booked = booked.saturating_sub(1);
+            }
+            Change::HoursSet { rows, .. } => self.offered = DaySchedule::from_rows(rows.clone()).offered(),
+        }
     }
 
     /// What is on offer on `date` and has not begun at `now`, in time order; nothing outside the booking window.

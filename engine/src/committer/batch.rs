@@ -1,42 +1,14 @@
 //! Packing: which of the waiting events travel together.
 
 use std::collections::{HashSet, VecDeque};
-
-use chrono::{NaiveDate, Weekday};
+use std::sync::Arc;
 
 use super::InLane;
-use crate::calendar::{Event, SlotStart};
-use crate::ids::{DoctorId, RequestToken, UserId};
+use crate::calendar::Item;
+use crate::ids::{DoctorId, RequestToken};
 use crate::limits::BATCH_ACTIONS_MAX;
 use crate::shard::RangeId;
 use crate::store::{Batch, BatchEvent, FenceCheck};
-
-/// What an event writes to. The store refuses a request in which two actions name one item.
-#[derive(PartialEq, Eq, Hash)]
-enum Item {
-    Seat(DoctorId, NaiveDate, SlotStart, UserId),
-    Schedule(DoctorId, Weekday),
-}
-
-impl Item {
-    fn of(doctor: &DoctorId, event: &Event) -> Self {
-        match event {
-            Event::Booked(booking) | Event::Cancelled { booking, .. } => {
-                Self::Seat(doctor.clone(), booking.date, booking.start, booking.user.clone())
-            }
-            Event::ScheduleSet { weekday, .. } => Self::Schedule(doctor.clone(), *weekday),
-        }
-    }
-}
-
-/// How many actions an event is.
-fn actions(event: &Event) -> usize {
-    match event {
-        Event::Booked(_) => 1,
-        Event::Cancelled { spellings, .. } => spellings.len(),
-        Event::ScheduleSet { rows, .. } => rows.len(),
-    }
-}
 
 /// Takes from the queue, oldest first, what fits into one transaction. An event that touches an item already in it
 /// waits for the next one, and that doctor's later events with it, so that each doctor's events keep their order.
@@ -49,19 +21,20 @@ pub(super) fn pack(queue: &mut VecDeque<InLane>) -> Vec<InLane> {
     let mut waiting = HashSet::new();
     while let Some(next) = queue.pop_front() {
         let staged = &next.staged;
-        let cost = actions(&staged.event) + usize::from(!ranges.contains(&staged.range));
+        let cost = staged.event.actions() + usize::from(!ranges.contains(&staged.range));
         if cost > room || (next.alone && !packed.is_empty()) {
             queue.push_front(next);
             break;
         }
-        let item = Item::of(&staged.doctor, &staged.event);
-        if waiting.contains(&staged.doctor) || items.contains(&item) {
+        let own = staged.event.changes.iter().map(|change| (staged.doctor.clone(), change.item()));
+        let own: Vec<(DoctorId, Item)> = own.collect();
+        if waiting.contains(&staged.doctor) || own.iter().any(|item| items.contains(item)) {
             waiting.insert(staged.doctor.clone());
             left.push_back(next);
             continue;
         }
         room -= cost;
-        items.insert(item);
+        items.extend(own);
         ranges.insert(staged.range);
         let alone = next.alone;
         packed.push(next);
@@ -87,14 +60,14 @@ pub(super) fn batch(packed: &[InLane], token: RequestToken) -> Batch {
     let events = packed.iter().map(|InLane { staged, .. }| BatchEvent {
         doctor: staged.doctor.clone(),
         id: staged.id,
-        event: staged.event.clone(),
+        event: Arc::clone(&staged.event),
     });
     Batch { token, checks, events: events.collect() }
 }
 
 /// How many actions a batch is.
 pub(super) fn actions_of(batch: &Batch) -> usize {
-    batch.checks.len() + batch.events.iter().map(|event| actions(&event.event)).sum::<usize>()
+    batch.checks.len() + batch.events.iter().map(|event| event.event.actions()).sum::<usize>()
 }
 
 /// The ranges of a batch.

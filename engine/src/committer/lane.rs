@@ -12,7 +12,8 @@ use super::{Barrier, InLane, Outcome, Waiting, Whose, batch};
 use crate::chance::Chance;
 use crate::ids::{DoctorId, RequestToken};
 use crate::limits::{
-    COMMIT_ATTEMPT_TIMEOUT, COMMIT_ATTEMPTS_MAX, COMMIT_BACKOFF_MAX, LANE_CAPACITY, UNKNOWN_RESOLVED_WITHIN,
+    COMMIT_ATTEMPT_TIMEOUT, COMMIT_ATTEMPTS_MAX, COMMIT_BACKOFF_MAX, EVENT_ACTIONS_MAX, LANE_CAPACITY,
+    UNKNOWN_RESOLVED_WITHIN,
 };
 use crate::metrics;
 use crate::shard::{Node, Raised, RangeId};
@@ -91,6 +92,12 @@ impl Lane {
         match waiting {
             Waiting::Event(event) if self.blocked.contains(&event.staged.doctor) => {
                 event.end(Outcome::Withdrawn { lost: false });
+            }
+            // No batch has room for it: a defect of ours, of which only its own caller hears.
+            Waiting::Event(event) if event.staged.event.actions() > EVENT_ACTIONS_MAX => {
+                tracing::error!(actions = event.staged.event.actions(), "an event is too large to be stored");
+                self.block(&event.staged.doctor);
+                event.end(Outcome::Refused);
             }
             Waiting::Event(event) => self.queue.push_back(event),
             Waiting::Barrier(barrier) => self.barriers.push(barrier),

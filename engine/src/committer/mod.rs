@@ -58,7 +58,7 @@ pub struct Staged {
     /// The event's identity.
     pub id: EventId,
     /// What happened.
-    pub event: Event,
+    pub event: Arc<Event>,
 }
 
 /// What waits in a lane.

@@ -1,12 +1,22 @@
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Weekday};
+use futures::StreamExt;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 use super::outcome::{Fate, Verdict, judge};
-use super::{InLane, Staged, Waiter, batch};
-use crate::calendar::{Booking, Event, SlotStart};
+use super::{Committer, InLane, Outcome, Outcomes, Staged, Waiter, batch};
+use crate::calendar::{Booking, Event, ScheduleRow, SlotStart};
+use crate::chance::{Chance, SeededChance};
+use crate::clock::{Clock, ManualClock};
 use crate::ids::{DoctorId, EventId, RequestToken, UserId};
-use crate::limits::BATCH_ACTIONS_MAX;
-use crate::shard::{FencingEpoch, RangeId, Ring};
-use crate::store::{Reason, Reasons};
+use crate::limits::{BATCH_ACTIONS_MAX, EVENT_ACTIONS_MAX};
+use crate::runtime::Placement;
+use crate::shard::{FencingEpoch, Node, Ownership, RangeId, Ring};
+use crate::store::{BookingStore, MemoryStore, Reason, Reasons};
 
 /// A booking by `user` in the doctor's slot number `slot`.
 fn waiting(id: u128, doctor: &str, user: &str, slot: usize) -> InLane {
@@ -18,7 +28,8 @@ fn waiting(id: u128, doctor: &str, user: &str, slot: usize) -> InLane {
         key: None,
     };
     let (range, epoch) = (Ring::default().range_of(&doctor), FencingEpoch::INITIAL);
-    let staged = Staged { doctor, range, epoch, id: EventId::new(id), event: Event::Booked(booking) };
+    let staged =
+        Staged { doctor, range, epoch, id: EventId::new(id), event: Arc::new(Event::booked(booking)) };
     let waiter = Waiter { event: staged.id, outcomes: None };
     InLane { staged, attempts: 0, alone: false, waiter }
 }
@@ -102,4 +113,44 @@ fn who_rests_on_a_refused_event_falls_with_it_and_nobody_else() {
     let own = Reason::ConditionFailed { found: Some(EventId::new(4)) };
     let ours = reasons(fine(), [failed, failed, failed, own]);
     assert_eq!(judge(&request, &ranges, &ours, true), Verdict::Committed);
+}
+
+/// Hours of more rows than a transaction has room for.
+fn too_large() -> Event {
+    let span = SlotStart::all().next().unwrap().span();
+    Event::hours_set(Weekday::Mon, vec![ScheduleRow::plain(span, true); EVENT_ACTIONS_MAX + 1])
+}
+
+#[test]
+fn event_that_no_batch_has_room_for_is_refused_and_its_lane_goes_on() {
+    let runtime = || Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    actix::System::with_tokio_rt(runtime).block_on(async {
+        let (memory, ring) = (MemoryStore::new(), Ring::default());
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(DateTime::UNIX_EPOCH));
+        let chance: Arc<dyn Chance> = Arc::new(SeededChance::new(1));
+        let ownership = Arc::new(Ownership::new(ring, Arc::clone(&clock), Duration::ZERO));
+        let fences = Arc::new(memory.clone());
+        let node = Arc::new(Node::new(String::new(), fences, ownership, clock, Arc::clone(&chance)));
+        node.take_all().await.unwrap();
+        let store: Arc<dyn BookingStore> = Arc::new(memory.clone());
+        let committer = Committer::start(&store, &node, &chance, &Placement::here());
+
+        let (outcomes, mut heard) = Outcomes::new();
+        let mut large = waiting(1, "asha", "ada", 1).staged;
+        large.event = Arc::new(too_large());
+        let fits = Staged {
+            doctor: DoctorId::parse("ravi@clinic.example").unwrap(),
+            ..waiting(2, "asha", "ada", 1).staged
+        };
+        let fits = Staged { range: large.range, ..fits };
+        for staged in [large, fits] {
+            committer.reserve(staged.range).unwrap().stage(staged, &outcomes);
+        }
+        let mut ended = Vec::new();
+        for _ in 0..2 {
+            ended.push(timeout(Duration::from_secs(60), heard.next()).await.unwrap().unwrap());
+        }
+        assert_eq!(ended, [(EventId::new(1), Outcome::Refused), (EventId::new(2), Outcome::Committed)]);
+        assert_eq!(memory.bookings().len(), 1);
+    });
 }

@@ -1,17 +1,15 @@
 //! How an activation comes to know its calendar, learns that it was wrong, and ends.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actix::{ActorContext, AsyncContext, Context, WrapFuture, fut::ActorFutureExt};
-use chrono::{NaiveDate, Weekday};
-use futures::future::{try_join, try_join_all};
+use chrono::NaiveDate;
 use tokio::time::Instant;
 
 use super::actor::{Ask, DoctorActor, Phase};
 use super::messages::{PassivationReason, ReloadReason};
 use super::published::Published;
-use crate::calendar::{Booking, Event, ScheduleRow};
+use crate::calendar::{Booking, Fact, Part, StoredPart};
 use crate::directory::Shell;
 use crate::error::EngineError;
 use crate::ids::{DoctorId, EventId};
@@ -19,14 +17,13 @@ use crate::metrics;
 use crate::shard::{FencingEpoch, RangeId};
 use crate::store::{DateRows, LoadError};
 
-/// Dates that one load takes in at most; what else is wanted is loaded next.
-const DATES_AT_ONCE: usize = 16;
+/// Parts that one load takes in at most: sixteen dates and a week. What else is wanted is loaded next.
+const PARTS_AT_ONCE: usize = 23;
 
 /// What a load brought, and the epoch under which it was read.
 struct Loaded {
     epoch: FencingEpoch,
-    dates: Vec<(NaiveDate, DateRows)>,
-    weekdays: Vec<(Weekday, Vec<ScheduleRow>)>,
+    parts: Vec<StoredPart>,
 }
 
 /// Why a load brought nothing.
@@ -83,17 +80,14 @@ impl DoctorActor {
         } else {
             self.calendar.forget_stale_dates(now);
         }
-        let mut dates = BTreeSet::new();
-        let mut weekdays: Vec<Weekday> = Vec::new();
-        for ask in &self.backlog {
-            let missing = self.missing(ask, now);
-            if dates.len() < DATES_AT_ONCE {
-                dates.extend(missing.date);
+        let mut parts: Vec<Part> = Vec::new();
+        for part in self.backlog.iter().flat_map(|ask| self.missing(ask, now)) {
+            if parts.len() < PARTS_AT_ONCE && !parts.contains(&part) {
+                parts.push(part);
             }
-            weekdays.extend(missing.weekday.filter(|weekday| !weekdays.contains(weekday)));
         }
         let begun = Instant::now();
-        let fetched = fetch(Arc::clone(&self.shell), self.doctor.clone(), self.range, dates, weekdays);
+        let fetched = fetch(Arc::clone(&self.shell), self.doctor.clone(), self.range, parts);
         ctx.spawn(fetched.into_actor(self).map(move |loaded, this, ctx| {
             this.phase = Phase::Ready;
             metrics::loaded(begun.elapsed(), loaded.is_ok());
@@ -110,14 +104,14 @@ impl DoctorActor {
         }));
     }
 
-    fn take_in(&mut self, Loaded { epoch, dates, weekdays }: Loaded) {
+    fn take_in(&mut self, Loaded { epoch, parts }: Loaded) {
         self.epoch = Some(epoch);
-        for (date, rows) in dates {
-            self.answer_own_success(date, &rows);
-            self.calendar.load_date(date, rows);
-        }
-        for (weekday, rows) in weekdays {
-            self.calendar.load_weekday(weekday, rows);
+        for part in parts {
+            match &part {
+                StoredPart::Date(date, rows) => self.answer_own_success(*date, rows),
+                StoredPart::Hours(..) => {}
+            }
+            self.calendar.load(part);
         }
         self.published.store(Arc::new(Published::all_of(&self.calendar, self.epoch)));
     }
@@ -134,7 +128,7 @@ impl DoctorActor {
                 Ask::Command(_) | Ask::View(_) => None,
             };
             match (ask, own) {
-                (Ask::Command(ask), Some(booking)) => self.committed(&Event::Booked(booking), ask),
+                (Ask::Command(ask), Some(booking)) => self.committed(&Fact::Booked(booking), ask),
                 (ask, _) => self.backlog.push_back(ask),
             }
         }
@@ -176,27 +170,18 @@ impl DoctorActor {
     }
 }
 
-/// Reads what is missing under the epoch in force, all of it in parallel.
+/// Reads what is missing under the epoch in force.
 async fn fetch(
     shell: Arc<Shell>,
     doctor: DoctorId,
     range: RangeId,
-    dates: BTreeSet<NaiveDate>,
-    weekdays: Vec<Weekday>,
+    parts: Vec<Part>,
 ) -> Result<Loaded, NotLoaded> {
     let epoch = shell.ownership.epoch(range).ok_or(NotLoaded::Fenced)?;
     shell.ownership.settled(range).await;
-    let dates = try_join_all(dates.into_iter().map(|date| {
-        let rows = shell.store.load_date(&doctor, date);
-        async move { Ok((date, rows.await?)) }
-    }));
-    let weekdays = try_join_all(weekdays.into_iter().map(|weekday| {
-        let rows = shell.store.load_weekday(&doctor, weekday);
-        async move { Ok((weekday, rows.await?)) }
-    }));
-    let (dates, weekdays) = try_join(dates, weekdays).await.map_err(NotLoaded::Store)?;
+    let parts = shell.store.load(&doctor, &parts).await.map_err(NotLoaded::Store)?;
     match shell.ownership.epoch(range) {
-        Some(in_force) if in_force == epoch => Ok(Loaded { epoch, dates, weekdays }),
+        Some(in_force) if in_force == epoch => Ok(Loaded { epoch, parts }),
         Some(_) => Err(NotLoaded::Outdated),
         None => Err(NotLoaded::Fenced),
     }

@@ -10,9 +10,7 @@ use tracing::Span;
 
 use super::messages::{Answer, Execute, Passivate, PassivationReason, ReloadReason, Reply, View};
 use super::published::Published;
-use crate::calendar::{
-    Booking, Calendar, Command, DayView, Decision, Event, Missing, Rejection, SpellingSet, rests_on,
-};
+use crate::calendar::{Booking, Calendar, Command, DayView, Decision, Event, Fact, Part, Rejection};
 use crate::committer::{Heard, Outcome, Outcomes, Staged};
 use crate::directory::Shell;
 use crate::error::EngineError;
@@ -60,7 +58,7 @@ pub(super) enum Phase {
 /// An event on its way to the store, and who waits for it.
 pub(super) struct InFlight {
     id: EventId,
-    event: Event,
+    event: Arc<Event>,
     ask: CommandAsk,
     /// Known, and not yet acted upon: outcomes are taken in the order in which events were staged.
     outcome: Option<Outcome>,
@@ -142,7 +140,7 @@ impl DoctorActor {
             self.backlog.push_back(ask);
             return;
         }
-        if self.epoch != in_force || !self.missing(&ask, now).is_nothing() {
+        if self.epoch != in_force || !self.missing(&ask, now).is_empty() {
             if self.epoch.is_some() && self.epoch != in_force {
                 self.calendar_is_wrong(ReloadReason::Fenced);
             }
@@ -156,7 +154,7 @@ impl DoctorActor {
         }
     }
 
-    pub(super) fn missing(&self, ask: &Ask, now: DateTime<Utc>) -> Missing {
+    pub(super) fn missing(&self, ask: &Ask, now: DateTime<Utc>) -> Vec<Part> {
         match ask {
             Ask::Command(ask) => self.calendar.missing(&ask.command, now),
             Ask::View(view) => self.calendar.missing_for(view.date),
@@ -173,18 +171,19 @@ impl DoctorActor {
             ask.fail(EngineError::Busy);
             return;
         };
-        let verdict = self.calendar.decide(&ask.command, now);
-        if self.in_flight.iter().any(|staged| rests_on(&verdict, &ask.command, &staged.event)) {
+        let verdict = self.calendar.verdict(&ask.command, now);
+        let mut in_flight = self.in_flight.iter().flat_map(|staged| &staged.event.changes);
+        if in_flight.any(|change| verdict.rests_on(change)) {
             self.backlog.push_back(Ask::Command(ask));
             return;
         }
-        match (verdict, self.epoch) {
+        match (verdict.decision, self.epoch) {
             (Ok(Decision::Repeat(booking)), _) => ask.reply.send(Ok(Answer::BookedBefore(booking))),
             // It was there when this command was first decided, and now it is gone: by our own lost attempt.
             (Err(Rejection::BookingNotFound), _) if ask.lost.is_some() => match ask.command.clone() {
                 Command::Cancel { user, date, start } => {
                     let booking = Booking { user, date, start, key: None };
-                    self.committed(&Event::Cancelled { booking, spellings: SpellingSet::default() }, ask);
+                    self.committed(&Fact::Cancelled(booking), ask);
                 }
                 Command::Book { .. } | Command::SetSlots { .. } | Command::UpdateSlot { .. } => {
                     ask.fail(EngineError::OutcomeUnknown);
@@ -198,9 +197,10 @@ impl DoctorActor {
             (Ok(Decision::Record(_)), None) => ask.fail(EngineError::Unavailable),
             (Ok(Decision::Record(event)), Some(epoch)) => {
                 self.calendar.apply(&event);
+                let event = Arc::new(event);
                 let id = EventId::new(self.shell.chance.bits());
                 let (doctor, range) = (self.doctor.clone(), self.range);
-                permit.stage(Staged { doctor, range, epoch, id, event: event.clone() }, &self.outcomes);
+                permit.stage(Staged { doctor, range, epoch, id, event: Arc::clone(&event) }, &self.outcomes);
                 let mut ask = ask;
                 ask.reply.mark_staged();
                 self.in_flight.push_back(InFlight { id, event, ask, outcome: None });
@@ -229,7 +229,7 @@ impl DoctorActor {
         match outcome.unwrap_or(Outcome::Unknown) {
             Outcome::Committed => {
                 self.published.load().publish(&event);
-                self.committed(&event, ask);
+                self.committed(&event.fact, ask);
             }
             Outcome::Withdrawn { lost: true } => {
                 ask.lost = Some(id);
@@ -268,12 +268,12 @@ impl DoctorActor {
     }
 
     /// An event is stored: its waiter is told, and reads of this node know it.
-    pub(super) fn committed(&self, event: &Event, ask: CommandAsk) {
+    pub(super) fn committed(&self, fact: &Fact, ask: CommandAsk) {
         let _entered = ask.span.enter();
-        let (answer, seat) = match event {
-            Event::Booked(booking) => (Answer::Booked(booking.clone()), Some((booking, true))),
-            Event::Cancelled { booking, .. } => (Answer::Cancelled, Some((booking, false))),
-            Event::ScheduleSet { .. } => (Answer::ScheduleSet, None),
+        let (answer, seat) = match fact {
+            Fact::Booked(booking) => (Answer::Booked(booking.clone()), Some((booking, true))),
+            Fact::Cancelled(booking) => (Answer::Cancelled, Some((booking, false))),
+            Fact::HoursSet => (Answer::ScheduleSet, None),
         };
         if let Some((booking, booked)) = seat {
             let (doctor, date, start) = (self.doctor.clone(), booking.date, booking.start);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use chrono::{Datelike, NaiveDate};
+use chrono::NaiveDate;
 
-use crate::calendar::{Calendar, DaySchedule, DayView, Event};
+use crate::calendar::{Calendar, DayView, Event};
 use crate::shard::FencingEpoch;
 
 /// Views of the loaded dates as stored, and the epoch under which they were loaded.
@@ -31,26 +31,15 @@ impl Published {
         Self { epoch, days: calendar.loaded_dates().filter_map(view).collect() }
     }
 
-    /// An event is stored.
+    /// An event is stored. A view shows all of its changes or none.
     pub(crate) fn publish(&self, event: &Event) {
-        match event {
-            Event::Booked(booking) => self.change(booking.date, |view| view.add(booking.start)),
-            Event::Cancelled { booking, .. } => self.change(booking.date, |view| view.remove(booking.start)),
-            Event::ScheduleSet { weekday, rows } => {
-                let offered = DaySchedule::from_rows(rows.clone()).offered();
-                let dates = self.days.iter().map(|(date, _)| *date);
-                dates.filter(|date| date.weekday() == *weekday).for_each(|date| {
-                    self.change(date, |view| view.offer(offered));
-                });
+        for (date, published) in &self.days {
+            let mut changes = event.changes.iter().filter(|change| change.concerns(*date)).peekable();
+            if changes.peek().is_some() {
+                let mut view = DayView::clone(&published.load());
+                changes.for_each(|change| view.apply(change));
+                published.store(Arc::new(view));
             }
-        }
-    }
-
-    fn change(&self, date: NaiveDate, change: impl FnOnce(&mut DayView)) {
-        if let Some((_, published)) = self.days.iter().find(|(day, _)| *day == date) {
-            let mut view = DayView::clone(&published.load());
-            change(&mut view);
-            published.store(Arc::new(view));
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     Batch, BatchEvent, BeatError, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, FenceCheck,
     Fences, Heartbeat, LoadError, Nodes, Reason, Reasons, StoredSeat,
 };
-use crate::calendar::{Booking, DateSpelling, Event, ScheduleRow, SlotStart, SpellingSet};
+use crate::calendar::{Booking, Change, DateSpelling, Part, ScheduleRow, SlotStart, SpellingSet, StoredPart};
 use crate::ids::{DoctorId, EventId, NodeId, RequestToken, UserId};
 use crate::shard::{FencingEpoch, RangeId};
 
@@ -92,24 +92,13 @@ impl BookingStore for MemoryStore {
         ready(Ok(self.tables().doctors.contains(doctor))).boxed()
     }
 
-    fn load_date(
+    fn load(
         &self,
         doctor: &DoctorId,
-        date: NaiveDate,
-    ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
+        parts: &[Part],
+    ) -> BoxFuture<'static, Result<Vec<StoredPart>, LoadError>> {
         let tables = self.tables();
-        let of_date = tables.seats.get(doctor).into_iter().flatten().filter(|(key, _)| key.0 == date);
-        let seats = of_date.map(|(_, seat)| seat.clone()).collect();
-        ready(Ok(DateRows { seats, unreadable: Vec::new() })).boxed()
-    }
-
-    fn load_weekday(
-        &self,
-        doctor: &DoctorId,
-        weekday: Weekday,
-    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, LoadError>> {
-        let rows = self.tables().schedules.get(&schedule_key(doctor, weekday)).cloned();
-        ready(Ok(rows.unwrap_or_default())).boxed()
+        ready(Ok(parts.iter().map(|part| tables.load(doctor, *part)).collect())).boxed()
     }
 
     fn commit(&self, batch: &Batch) -> BoxFuture<'static, Result<(), CommitError>> {
@@ -118,6 +107,20 @@ impl BookingStore for MemoryStore {
 }
 
 impl Tables {
+    fn load(&self, doctor: &DoctorId, part: Part) -> StoredPart {
+        match part {
+            Part::Date(date) => {
+                let of_date = self.seats.get(doctor).into_iter().flatten().filter(|(key, _)| key.0 == date);
+                let seats = of_date.map(|(_, seat)| seat.clone()).collect();
+                StoredPart::Date(date, DateRows { seats, unreadable: Vec::new() })
+            }
+            Part::Hours(weekday) => {
+                let rows = self.schedules.get(&schedule_key(doctor, weekday)).cloned();
+                StoredPart::Hours(weekday, rows.unwrap_or_default())
+            }
+        }
+    }
+
     fn commit(&mut self, batch: &Batch) -> Result<(), CommitError> {
         if let Some(earlier) = self.requests.get(&batch.token) {
             return if earlier == batch {
@@ -126,6 +129,9 @@ impl Tables {
                 Err(CommitError::Unknown("the token was used for another request".to_owned()))
             };
         }
+        let items_of = |BatchEvent { doctor, event, .. }: &BatchEvent| {
+            event.changes.iter().map(|change| (doctor.clone(), change.item())).collect::<Vec<_>>()
+        };
         let mut items = HashSet::new();
         if !batch.events.iter().flat_map(items_of).all(|item| items.insert(item)) {
             return Err(CommitError::Malformed("two actions on one item".to_owned()));
@@ -135,7 +141,11 @@ impl Tables {
             Some(fence) if fence.epoch == check.epoch => Reason::Innocent,
             Some(_) | None => failed(None),
         };
-        let event = |event: &BatchEvent| match self.condition(event) {
+        let event = |BatchEvent { doctor, event, .. }: &BatchEvent| match event
+            .changes
+            .iter()
+            .try_for_each(|change| self.condition(doctor, change))
+        {
             Ok(()) => Reason::Innocent,
             Err(in_the_way) => failed(in_the_way),
         };
@@ -146,7 +156,9 @@ impl Tables {
         if reasons.checks.iter().chain(&reasons.events).any(|reason| *reason != Reason::Innocent) {
             return Err(CommitError::Cancelled(reasons));
         }
-        batch.events.iter().for_each(|event| self.write(event));
+        for BatchEvent { doctor, id, event } in &batch.events {
+            event.changes.iter().for_each(|change| self.write(doctor, *id, change));
+        }
         self.requests.insert(batch.token, batch.clone());
         self.tokens.push_back(batch.token);
         if self.tokens.len() > REQUESTS_KNOWN
@@ -167,63 +179,42 @@ impl Tables {
         }
     }
 
-    /// A booking must not be there yet, a cancelled one must be; the error is the event id of what is in the way.
-    fn condition(&self, BatchEvent { doctor, event, .. }: &BatchEvent) -> Result<(), Option<EventId>> {
-        match event {
-            Event::Booked(booking) => match self.seat(doctor, &seat_key(booking, DateSpelling::PLAIN)) {
+    /// A seat that is taken must not be there yet, one that is freed must be; the error is the event id of what is in
+    /// the way.
+    fn condition(&self, doctor: &DoctorId, change: &Change) -> Result<(), Option<EventId>> {
+        match change {
+            Change::SeatTaken(booking) => match self.seat(doctor, &seat_key(booking, DateSpelling::PLAIN)) {
                 Some(seat) => Err(seat.event),
                 None => Ok(()),
             },
-            Event::Cancelled { booking, spellings } => {
+            Change::SeatFreed { booking, spellings } => {
                 let held = |spelling| self.seat(doctor, &seat_key(booking, spelling)).is_some();
                 if spellings.iter().all(held) { Ok(()) } else { Err(None) }
             }
-            Event::ScheduleSet { .. } => Ok(()),
+            Change::HoursSet { .. } => Ok(()),
         }
     }
 
-    fn write(&mut self, BatchEvent { doctor, id, event }: &BatchEvent) {
-        match event {
-            Event::Booked(booking) => {
+    fn write(&mut self, doctor: &DoctorId, id: EventId, change: &Change) {
+        match change {
+            Change::SeatTaken(booking) => {
                 let spellings = SpellingSet::only(DateSpelling::PLAIN);
-                let seat = StoredSeat { booking: booking.clone(), spellings, event: Some(*id) };
+                let seat = StoredSeat { booking: booking.clone(), spellings, event: Some(id) };
                 let seats = self.seats.entry(doctor.clone()).or_default();
                 seats.insert(seat_key(booking, DateSpelling::PLAIN), seat);
             }
-            Event::Cancelled { booking, spellings } => {
+            Change::SeatFreed { booking, spellings } => {
                 for spelling in spellings.iter() {
                     self.remove(doctor, &seat_key(booking, spelling));
                 }
             }
-            Event::ScheduleSet { weekday, rows } => {
+            Change::HoursSet { weekday, rows } => {
                 let stored = self.schedules.entry(schedule_key(doctor, *weekday)).or_default();
                 let same_key =
                     |a: &ScheduleRow, b: &ScheduleRow| (a.span, a.old_midnight) == (b.span, b.old_midnight);
                 stored.retain(|row| !rows.iter().any(|new| same_key(new, row)));
                 stored.extend(rows);
             }
-        }
-    }
-}
-
-/// What an event writes to.
-#[derive(PartialEq, Eq, Hash)]
-enum Item {
-    Seat(DoctorId, SeatKey),
-    ScheduleRow(DoctorId, Weekday, String),
-}
-
-/// The items that an event writes to, one for each action.
-fn items_of(BatchEvent { doctor, event, .. }: &BatchEvent) -> Vec<Item> {
-    match event {
-        Event::Booked(booking) => vec![Item::Seat(doctor.clone(), seat_key(booking, DateSpelling::PLAIN))],
-        Event::Cancelled { booking, spellings } => {
-            let seat = |spelling| Item::Seat(doctor.clone(), seat_key(booking, spelling));
-            spellings.iter().map(seat).collect()
-        }
-        Event::ScheduleSet { weekday, rows } => {
-            let text = |row: &ScheduleRow| format!("{}#{}", row.span, row.old_midnight);
-            rows.iter().map(|row| Item::ScheduleRow(doctor.clone(), *weekday, text(row))).collect()
         }
     }
 }

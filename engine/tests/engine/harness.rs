@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeZone, Utc, Weekday};
-use engine::calendar::{Booking, DateSpelling, ScheduleRow};
+use engine::calendar::{Booking, DateSpelling, Part, StoredPart};
 use engine::runtime::{Engine, Parts, Placement};
 use engine::shard::{FencingEpoch, RangeId, Ring, TakeoverError};
 use engine::store::{
-    Batch, BeatError, BookingStore, Claim, ClaimError, CommitError, DateRows, Fence, Fences, Heartbeat,
-    LoadError, Nodes, Reason, Reasons,
+    Batch, BeatError, BookingStore, Claim, ClaimError, CommitError, Fence, Fences, Heartbeat, LoadError,
+    Nodes, Reason, Reasons,
 };
 use engine::{
     Answer, Clinic, Command, DoctorId, EngineError, IdempotencyKey, ManualClock, Membership, MemoryStore,
@@ -139,26 +139,19 @@ impl BookingStore for FaultyStore {
         self.memory.doctor_exists(doctor)
     }
 
-    fn load_date(
+    fn load(
         &self,
         doctor: &DoctorId,
-        date: NaiveDate,
-    ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
-        let (memory, doctor) = (self.memory.clone(), doctor.clone());
-        let takes = *self.loads_take.lock().unwrap();
+        parts: &[Part],
+    ) -> BoxFuture<'static, Result<Vec<StoredPart>, LoadError>> {
+        let (memory, doctor, parts) = (self.memory.clone(), doctor.clone(), parts.to_vec());
+        let dates = parts.iter().any(|part| matches!(part, Part::Date(_)));
+        let takes = if dates { *self.loads_take.lock().unwrap() } else { Duration::ZERO };
         async move {
             tokio::time::sleep(takes).await;
-            memory.load_date(&doctor, date).await
+            memory.load(&doctor, &parts).await
         }
         .boxed()
-    }
-
-    fn load_weekday(
-        &self,
-        doctor: &DoctorId,
-        weekday: Weekday,
-    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, LoadError>> {
-        self.memory.load_weekday(doctor, weekday)
     }
 
     fn commit(&self, batch: &Batch) -> BoxFuture<'static, Result<(), CommitError>> {

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use chrono::{NaiveDate, Weekday};
-use engine::calendar::{DateSpelling, ScheduleRow};
+use engine::calendar::{DateSpelling, Part, ScheduleRow, StoredPart};
 use engine::store::{Batch, CommitError, DateRows, LoadError, Reason};
 use engine::{BookingStore, DoctorId};
 use futures::FutureExt;
@@ -29,6 +29,36 @@ impl DynamoBookings {
 
     fn partition(&self, table: &str, partition: String) -> QueryFluentBuilder {
         partition_query(&self.dynamo, table, partition)
+    }
+
+    /// The bookings of a date, under each of its spellings.
+    async fn date(&self, doctor: &DoctorId, date: NaiveDate) -> Result<DateRows, LoadError> {
+        let table = &self.dynamo.tables.bookings;
+        let of_spelling = DateSpelling::of(date).map(async |spelling| {
+            let partition = keys::bookings_partition(doctor, date, spelling);
+            Ok::<_, LoadError>((spelling, all_rows(self.partition(table, partition)).await?))
+        });
+        let mut rows = DateRows::default();
+        for (spelling, items) in try_join_all(of_spelling).await? {
+            for item in &items {
+                read_booking(table, item, date, spelling, &mut rows);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The published rows of a weekday; those under the old platform's key where the plain key has none.
+    pub(crate) async fn hours(
+        &self,
+        doctor: &DoctorId,
+        weekday: Weekday,
+    ) -> Result<Vec<ScheduleRow>, LoadError> {
+        let table = &self.dynamo.tables.availability;
+        let mut items = all_rows(self.partition(table, keys::weekday_partition(doctor, weekday))).await?;
+        if items.is_empty() {
+            items = all_rows(self.partition(table, keys::old_weekday_partition(doctor, weekday))).await?;
+        }
+        Ok(items.iter().filter_map(|item| read_schedule(table, item)).collect())
     }
 }
 
@@ -56,47 +86,23 @@ impl BookingStore for DynamoBookings {
         async move { Ok(request.send().await.map_err(load_error)?.item.is_some()) }.boxed()
     }
 
-    fn load_date(
+    fn load(
         &self,
         doctor: &DoctorId,
-        date: NaiveDate,
-    ) -> BoxFuture<'static, Result<DateRows, LoadError>> {
-        let table = self.dynamo.tables.bookings.clone();
-        let queries: Vec<_> = DateSpelling::of(date)
-            .map(|spelling| (spelling, keys::bookings_partition(doctor, date, spelling)))
-            .map(|(spelling, partition)| (spelling, self.partition(&table, partition)))
-            .collect();
-        async move {
-            let of_spelling = queries.into_iter().map(|(spelling, query)| async move {
-                Ok::<_, LoadError>((spelling, all_rows(query).await?))
-            });
-            let mut rows = DateRows::default();
-            for (spelling, items) in try_join_all(of_spelling).await? {
-                for item in &items {
-                    read_booking(&table, item, date, spelling, &mut rows);
+        parts: &[Part],
+    ) -> BoxFuture<'static, Result<Vec<StoredPart>, LoadError>> {
+        let part = |part: &Part| {
+            let (store, doctor, part) = (self.clone(), doctor.clone(), *part);
+            async move {
+                match part {
+                    Part::Date(date) => Ok(StoredPart::Date(date, store.date(&doctor, date).await?)),
+                    Part::Hours(weekday) => {
+                        Ok(StoredPart::Hours(weekday, store.hours(&doctor, weekday).await?))
+                    }
                 }
             }
-            Ok(rows)
-        }
-        .boxed()
-    }
-
-    fn load_weekday(
-        &self,
-        doctor: &DoctorId,
-        weekday: Weekday,
-    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, LoadError>> {
-        let table = self.dynamo.tables.availability.clone();
-        let plain = self.partition(&table, keys::weekday_partition(doctor, weekday));
-        let old = self.partition(&table, keys::old_weekday_partition(doctor, weekday));
-        async move {
-            let mut items = all_rows(plain).await?;
-            if items.is_empty() {
-                items = all_rows(old).await?;
-            }
-            Ok(items.iter().filter_map(|item| read_schedule(&table, item)).collect())
-        }
-        .boxed()
+        };
+        try_join_all(parts.iter().map(part)).boxed()
     }
 
     fn commit(&self, batch: &Batch) -> BoxFuture<'static, Result<(), CommitError>> {

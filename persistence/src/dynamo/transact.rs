@@ -6,8 +6,9 @@
 mod tests;
 
 use aws_sdk_dynamodb::types::CancellationReason;
-use engine::calendar::Event;
-use engine::store::{Batch, BatchEvent, FenceCheck, Reason, Reasons};
+use engine::calendar::Change;
+use engine::store::{Batch, FenceCheck, Reason, Reasons};
+use engine::{DoctorId, EventId};
 
 use super::items::{event_of, write_booking, write_schedule};
 use super::keys;
@@ -39,7 +40,9 @@ impl Plan {
         let mut events = Vec::with_capacity(batch.events.len());
         for event in &batch.events {
             let before = transaction.actions();
-            push_event(tables, event, &mut transaction);
+            for change in &event.event.changes {
+                push_change(tables, &event.doctor, event.id, change, &mut transaction);
+            }
             events.push(transaction.actions() - before);
         }
         Self { transaction, shape: Shape { checks: batch.checks.len(), events } }
@@ -70,19 +73,22 @@ fn push_check(tables: &TableNames, check: FenceCheck, transaction: &mut Transact
     });
 }
 
-fn push_event(
+/// Writes a change as one action for each row, with its condition.
+fn push_change(
     tables: &TableNames,
-    BatchEvent { doctor, id, event }: &BatchEvent,
+    doctor: &DoctorId,
+    id: EventId,
+    change: &Change,
     transaction: &mut Transaction,
 ) {
-    match event {
-        Event::Booked(booking) => transaction.put(&tables.bookings, |put| {
-            put.item(|row| write_booking(doctor, *id, booking, row));
+    match change {
+        Change::SeatTaken(booking) => transaction.put(&tables.bookings, |put| {
+            put.item(|row| write_booking(doctor, id, booking, row));
             put.condition(keys::IS_ABSENT);
             // So that our own earlier success can be told from it.
             put.returns_what_is_there();
         }),
-        Event::Cancelled { booking, spellings } => {
+        Change::SeatFreed { booking, spellings } => {
             for spelling in spellings.iter() {
                 transaction.delete(&tables.bookings, |delete| {
                     delete.key(|key| {
@@ -93,7 +99,7 @@ fn push_event(
                 });
             }
         }
-        Event::ScheduleSet { weekday, rows } => {
+        Change::HoursSet { weekday, rows } => {
             let partition = keys::weekday_partition(doctor, *weekday);
             for row in rows {
                 transaction.put(&tables.availability, |put| {

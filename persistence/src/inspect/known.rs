@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use chrono::Weekday;
+use engine::DoctorId;
 use engine::calendar::{DaySchedule, SlotSet};
-use engine::{BookingStore, DoctorId};
 
 use crate::dynamo::items::{Item, text, text_of};
 use crate::dynamo::keys;
@@ -100,7 +100,7 @@ impl<'a> Known<'a> {
         if self.missing.contains(&table) {
             return Ok(Offer::default());
         }
-        let rows = self.dynamo.bookings().load_weekday(doctor, weekday).await;
+        let rows = self.dynamo.bookings().hours(doctor, weekday).await;
         let rows = rows.map_err(|error| ScanError::new(&table, error.to_string()))?;
         self.pace.take(rows.len().max(1)).await;
         let named = rows.iter().flat_map(|row| row.span.slots()).collect();

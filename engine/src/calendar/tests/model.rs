@@ -1,6 +1,7 @@
 //! The calendar against a naive model: sets and the rules as API.md states them, over random commands and times.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 
 use chrono::{Datelike, Days, TimeDelta, Weekday};
 use proptest::prelude::*;
@@ -169,27 +170,31 @@ struct Rows {
 
 impl Rows {
     fn keep(&mut self, event: &Event) {
-        match event {
-            Event::Booked(booking) => self.seats.push(booking.clone()),
-            Event::Cancelled { booking, .. } => self.seats.retain(|seat| seat != booking),
-            Event::ScheduleSet { weekday, rows } => {
-                self.schedule.insert(weekday.num_days_from_monday(), rows.clone());
+        for change in &event.changes {
+            match change {
+                Change::SeatTaken(booking) => self.seats.push(booking.clone()),
+                Change::SeatFreed { booking, .. } => self.seats.retain(|seat| seat != booking),
+                Change::HoursSet { weekday, rows } => {
+                    self.schedule.insert(weekday.num_days_from_monday(), rows.clone());
+                }
             }
         }
     }
 
-    fn load(&self, calendar: &mut Calendar, missing: Missing) {
-        if let Some(date) = missing.date {
-            let seats = self.seats.iter().filter(|seat| seat.date == date).map(|seat| StoredSeat {
-                booking: seat.clone(),
-                spellings: SpellingSet::only(DateSpelling::PLAIN),
-                event: None,
-            });
-            calendar.load_date(date, DateRows { seats: seats.collect(), unreadable: Vec::new() });
-        }
-        if let Some(weekday) = missing.weekday {
-            let rows = self.schedule.get(&weekday.num_days_from_monday()).cloned();
-            calendar.load_weekday(weekday, rows.unwrap_or_default());
+    fn stored(&self, part: Part) -> StoredPart {
+        match part {
+            Part::Date(date) => {
+                let seats = self.seats.iter().filter(|seat| seat.date == date).map(|seat| StoredSeat {
+                    booking: seat.clone(),
+                    spellings: SpellingSet::only(DateSpelling::PLAIN),
+                    event: None,
+                });
+                StoredPart::Date(date, DateRows { seats: seats.collect(), unreadable: Vec::new() })
+            }
+            Part::Hours(weekday) => {
+                let rows = self.schedule.get(&weekday.num_days_from_monday()).cloned();
+                StoredPart::Hours(weekday, rows.unwrap_or_default())
+            }
         }
     }
 }
@@ -235,8 +240,9 @@ proptest! {
                     (Command::UpdateSlot { weekday: weekday(day), span, available }, Ok(()))
                 }
             };
-            let missing = calendar.missing(&command, now);
-            rows.load(&mut calendar, missing);
+            for part in calendar.missing(&command, now) {
+                calendar.load(rows.stored(part));
+            }
             let decision = calendar.decide(&command, now);
             if let Ok(Decision::Record(event)) = &decision {
                 calendar.apply(event);

@@ -1,5 +1,7 @@
 //! The limit on a user's bookings to come with one doctor.
 
+use std::num::NonZeroU16;
+
 use super::*;
 
 const SLOTS: [&str; 12] = [
@@ -77,12 +79,13 @@ fn only_loaded_dates_of_the_window_count() {
     let mut doctor = Doctor::in_kolkata(&SLOTS);
     // The old platform booked beyond the window, and cancelling one of its bookings loads their date.
     let far = SLOTS[..9].iter().map(|at| seat("ada", "2026-12-20", at)).collect();
-    doctor.calendar.load_date(date("2026-12-20"), DateRows { seats: far, unreadable: Vec::new() });
+    let far = DateRows { seats: far, unreadable: Vec::new() };
+    doctor.calendar.load(StoredPart::Date(date("2026-12-20"), far));
     let near = SLOTS[..9].iter().map(|at| seat("ada", TUESDAY, at)).collect();
     let near = DateRows { seats: near, unreadable: vec![slot("16:00")] };
     assert_eq!(doctor.outcome(&book("ada", "2026-11-25", "10:30")), Ok(()));
     assert_eq!(doctor.outcome(&book("ada", "2026-11-25", "11:00")), Ok(()));
-    doctor.calendar.load_date(date(TUESDAY), near);
+    doctor.calendar.load(StoredPart::Date(date(TUESDAY), near));
     assert_eq!(doctor.outcome(&book("ada", "2026-11-25", "11:30")), TOO_MANY);
 }
 

@@ -62,7 +62,7 @@ fn number(digits: &str) -> AttributeValue {
 }
 
 fn event(doctor: &str, id: u128, event: Event) -> BatchEvent {
-    BatchEvent { doctor: DoctorId::parse(doctor).unwrap(), id: EventId::new(id), event }
+    BatchEvent { doctor: DoctorId::parse(doctor).unwrap(), id: EventId::new(id), event: event.into() }
 }
 
 fn booking(user: &str, month: u32, day: u32, key: Option<&str>) -> Booking {
@@ -92,14 +92,14 @@ fn batch() -> Batch {
         token: RequestToken::new(9),
         checks: vec![check(7, 1), check(63, 12)],
         events: vec![
-            event("dr@x.com", 7, Event::Booked(booking("ada@x.com", 11, 30, None))),
+            event("dr@x.com", 7, Event::booked(booking("ada@x.com", 11, 30, None))),
             event(
                 "डॉ@उदाहरण.भारत",
                 u128::MAX,
-                Event::Booked(booking("अनु@उदाहरण.भारत", 11, 30, Some("k\"\\'"))),
+                Event::booked(booking("अनु@उदाहरण.भारत", 11, 30, Some("k\"\\'"))),
             ),
-            event("dr@x.com", 8, Event::Cancelled { booking: spelled, spellings }),
-            event("dr@x.com", 9, Event::ScheduleSet { weekday: Weekday::Mon, rows }),
+            event("dr@x.com", 8, Event::cancelled(spelled, spellings)),
+            event("dr@x.com", 9, Event::hours_set(Weekday::Mon, rows)),
         ],
     }
 }

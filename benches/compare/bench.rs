@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::NaiveDate;
 use engine::{Clinic, Clock, SystemClock};
 use futures::{StreamExt, TryStreamExt, stream};
+use persistence::Endpoint;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -89,7 +90,9 @@ impl Bench {
         let delay = delay_ms.to_string();
         let shaped =
             Server::start(program("dynamo-shaped")?.args(["--delay-ms", &delay]), &self.logs, &name)?;
-        self.block_on(async { add_doctors(&connect(&shaped.url).await?, DOCTORS, Hours::Always).await })?;
+        self.block_on(async {
+            add_doctors(&connect(Endpoint::At(shaped.url.clone())).await?, DOCTORS, Hours::Always).await
+        })?;
         let name = format!("kokoro-on-{name}");
         let mut command = kokoro("kokoro", &self.store(&name))?;
         let product = Server::start(command.env("DYNAMODB_ENDPOINT", &shaped.url), &self.logs, &name)?;

@@ -42,14 +42,14 @@ pub(crate) async fn in_folder<F: Future<Output = anyhow::Result<()>>>(
     work: impl FnOnce(Dynamo) -> F,
 ) -> anyhow::Result<()> {
     let server = EmbeddedDynamo::start(Where::File(DataFolder::lock(data)?))?;
-    let done = work(connect(&server.endpoint()).await?).await;
+    let done = work(connect(server.endpoint()).await?).await;
     tokio::task::spawn_blocking(|| server.stop()).await?;
     done
 }
 
 /// The store at an address, with its tables.
-pub(crate) async fn connect(endpoint: &str) -> anyhow::Result<Dynamo> {
-    let dynamo = Dynamo::connect(Endpoint::At(endpoint.to_owned()), TableNames::default()).await?;
+pub(crate) async fn connect(endpoint: Endpoint) -> anyhow::Result<Dynamo> {
+    let dynamo = Dynamo::connect(endpoint, TableNames::default()).await?;
     dynamo.create_missing_tables().await?;
     Ok(dynamo)
 }

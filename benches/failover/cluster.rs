@@ -50,7 +50,7 @@ pub(crate) struct Cluster {
     pub(crate) doctors: Arc<Vec<String>>,
     pub(crate) store: Store,
     /// Where nodes find the store.
-    endpoint: String,
+    endpoint: Endpoint,
     settings: &'static [(&'static str, &'static str)],
     http: Client,
     started: usize,
@@ -67,12 +67,12 @@ impl Store {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let server = EmbeddedDynamo::start(Where::File(DataFolder::lock(folder.path().join("store"))?))?;
-        let dynamo = Dynamo::connect(Endpoint::At(server.endpoint()), TableNames::default()).await?;
+        let dynamo = Dynamo::connect(server.endpoint(), TableNames::default()).await?;
         dynamo.create_missing_tables().await?;
         Ok(Self { server, dynamo, folder })
     }
 
-    pub(crate) fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         self.server.endpoint()
     }
 
@@ -96,12 +96,14 @@ impl Node {
     async fn start(
         folder: &Path,
         number: usize,
-        endpoint: &str,
+        endpoint: &Endpoint,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         // Files are embedded in each node, so that no two may share a folder.
         let mut command = kokoro(&folder.join(format!("node{number}")));
-        command.env("DYNAMODB_ENDPOINT", endpoint).env("RUST_LOG", "error");
+        let (address, keys) = endpoint.address().zip(endpoint.keys()).context("no address and key")?;
+        command.env("DYNAMODB_ENDPOINT", address).env("RUST_LOG", "error");
+        command.env("AWS_ACCESS_KEY_ID", &keys.id).env("AWS_SECRET_ACCESS_KEY", &keys.secret);
         command.env("KOKORO_NODE_ADDRESS", "127.0.0.1:0").env("KOKORO_ADMIN_LISTEN", "127.0.0.1:0");
         command.env("KOKORO_CLUSTER_SECRET", "a secret of the cluster that is longer than 32 bytes");
         command.envs(settings.iter().copied());
@@ -121,7 +123,7 @@ impl Cluster {
     /// Starts so many nodes at once, and waits until they share the doctors.
     pub(crate) async fn start(
         store: Store,
-        endpoint: String,
+        endpoint: Endpoint,
         nodes: usize,
         doctors: Vec<String>,
         settings: &'static [(&'static str, &'static str)],

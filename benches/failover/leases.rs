@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
+use persistence::Endpoint;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -54,7 +55,7 @@ struct Bill {
 pub(crate) async fn measure() -> anyhow::Result<Leases> {
     let store = Store::start().await?;
     let counts: Arc<Mutex<Counts>> = Arc::default();
-    let endpoint = count_before(&store.endpoint(), &counts).await?;
+    let endpoint = count_before(store.endpoint(), &counts).await?;
     let cluster = Cluster::start(store, endpoint, NODES, Vec::new(), &[]).await?;
     progress(&format!("leases: {} s", COUNTED.as_secs()));
     sleep(REST).await;
@@ -91,10 +92,13 @@ async fn sizes(cluster: &Cluster) -> anyhow::Result<(f64, f64)> {
 }
 
 /// Listens for nodes, counts their requests, and passes them on to the store.
-async fn count_before(store: &str, counts: &Arc<Mutex<Counts>>) -> anyhow::Result<String> {
+async fn count_before(store: Endpoint, counts: &Arc<Mutex<Counts>>) -> anyhow::Result<Endpoint> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let endpoint = format!("http://{}", listener.local_addr()?);
-    let (store, counts) = (store.trim_start_matches("http://").to_owned(), Arc::clone(counts));
+    let address = format!("http://{}", listener.local_addr()?);
+    let behind =
+        store.address().context("the store has no address")?.trim_start_matches("http://").to_owned();
+    let endpoint = store.moved_to(address);
+    let (store, counts) = (behind, Arc::clone(counts));
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let (store, counts) = (store.clone(), Arc::clone(&counts));

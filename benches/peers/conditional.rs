@@ -94,7 +94,7 @@ impl Database {
 
     async fn dynamo(&self) -> anyhow::Result<Dynamo> {
         let endpoint = match self.over_socket {
-            true => Endpoint::At(self.server.endpoint()),
+            true => self.server.endpoint(),
             false => Endpoint::Own(self.server.own_process()),
         };
         Ok(Dynamo::connect(endpoint, TableNames::default()).await?)

@@ -36,6 +36,33 @@ pub enum Endpoint {
     Aws,
 }
 
+impl Endpoint {
+    /// Returns the same service at another address, such as a proxy's.
+    #[must_use]
+    pub fn moved_to(self, address: String) -> Self {
+        match self {
+            Self::At(_) | Self::Own(_) | Self::Aws => Self::At(address),
+            Self::With { keys, .. } => Self::With { address, keys },
+        }
+    }
+
+    /// Returns the address, unless the service is in AWS or in this process.
+    pub fn address(&self) -> Option<&str> {
+        match self {
+            Self::At(address) | Self::With { address, .. } => Some(address),
+            Self::Own(_) | Self::Aws => None,
+        }
+    }
+
+    /// Returns the keys, unless they are the environment's.
+    pub const fn keys(&self) -> Option<&AccessKeys> {
+        match self {
+            Self::With { keys, .. } => Some(keys),
+            Self::At(_) | Self::Own(_) | Self::Aws => None,
+        }
+    }
+}
+
 /// What requests are signed with.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AccessKeys {

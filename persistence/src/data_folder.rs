@@ -132,6 +132,20 @@ impl DataFolder {
         Ok(())
     }
 
+    /// Gives a secret its present name. Does nothing if there is none of the old name, or one of the new name already.
+    pub(crate) fn rename_secret(&self, old: &str, new: &str) -> Result<(), SecretError> {
+        let [old, new] = [old, new].map(|name| self.path.join(name));
+        let failed = |source| SecretError::Io { path: old.clone(), source };
+        if new.try_exists().map_err(failed)? {
+            return Ok(());
+        }
+        match fs::rename(&old, &new) {
+            Ok(()) => sync_folder(&self.path).map_err(failed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// The secret of this name: made when it is first asked for, the same ever after.
     pub fn secret(&self, name: &str) -> Result<String, SecretError> {
         let path = self.path.join(name);
@@ -213,6 +227,20 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, OWNER_ONLY);
         fs::write(&path, "short").unwrap();
         assert!(matches!(folder.secret("jwt-secret"), Err(SecretError::Damaged(_))));
+    }
+
+    #[test]
+    fn secret_keeps_its_value_under_its_new_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = DataFolder::lock(folder.path()).unwrap();
+        folder.rename_secret("old", "new").unwrap();
+        let kept = folder.secret("old").unwrap();
+        folder.rename_secret("old", "new").unwrap();
+        assert_eq!(folder.secret("new").unwrap(), kept);
+        // A copy of the old file, which a backup brings back, does not replace the one in use.
+        let other = folder.secret("old").unwrap();
+        folder.rename_secret("old", "new").unwrap();
+        assert!(other != kept && folder.secret("new").unwrap() == kept);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use engine::UserId;
-use persistence::{AuditParty, Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
+use persistence::{AuditParty, Dynamo, EmbeddedDynamo, TableNames, Where};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -338,7 +338,7 @@ async fn a_program_that_stops_leaves_every_entry_written() {
     let server = EmbeddedDynamo::start(Where::Memory).unwrap();
     let mut settings: Config = config();
     settings.auth.secret = Secret::new(vec![7; 32]).map(Into::into);
-    let place = Place::Named { endpoint: Some(server.endpoint()) };
+    let place = Place::Named(server.endpoint());
     settings.store = StoreConfig { place, ..settings.store };
     let app = TestApp::start_with(settings).await;
     let (ada, asha) = (app.user("ada").await, app.doctor("asha").await);
@@ -347,7 +347,7 @@ async fn a_program_that_stops_leaves_every_entry_written() {
         assert_eq!(app.as_user(&ada).book(&asha, TUESDAY, start).await.0, 200);
     }
     app.stop().await;
-    let store = Dynamo::connect(Endpoint::At(server.endpoint()), TableNames::default()).await.unwrap();
+    let store = Dynamo::connect(server.endpoint(), TableNames::default()).await.unwrap();
     let ada = AuditParty::User(UserId::parse(&ada.email).unwrap());
     assert_eq!(store.audit().page(&ada, None, 200).await.unwrap().rows.len(), starts.len());
     server.stop();

@@ -186,7 +186,7 @@ async fn the_old_client_sends_nothing_at_all() {
 async fn a_hundred_visitors_at_once_cost_one_scan() {
     let wire = Wire::to_fresh_store().await;
     let mut settings = config();
-    settings.store.place = Place::Named { endpoint: Some(wire.endpoint.clone()) };
+    settings.store.place = Place::Named(wire.endpoint.clone());
     let app = TestApp::start_with(settings).await;
     put(&app, &[("email", s("a@x.com"))]).await;
     let before = wire.scans();
@@ -215,7 +215,7 @@ async fn a_hundred_visitors_at_once_cost_one_scan() {
 async fn a_list_outlives_its_store_by_a_minute() {
     let wire = Wire::to_fresh_store().await;
     let mut settings = config();
-    settings.store.place = Place::Named { endpoint: Some(wire.endpoint.clone()) };
+    settings.store.place = Place::Named(wire.endpoint.clone());
     let app = TestApp::start_with(settings).await;
     put(&app, &[("email", s("a@x.com"))]).await;
     assert_eq!(fetch(&app, json!({})).await.len(), 1);
@@ -234,7 +234,7 @@ async fn a_list_outlives_its_store_by_a_minute() {
 async fn a_list_outlives_a_change_that_cannot_be_looked_at() {
     let wire = Wire::to_fresh_store().await;
     let mut settings = config();
-    settings.store.place = Place::Named { endpoint: Some(wire.endpoint.clone()) };
+    settings.store.place = Place::Named(wire.endpoint.clone());
     let app = TestApp::start_with(settings).await;
     let asha = app.doctor_without_slots("asha").await;
     assert_eq!(fetch(&app, json!({})).await.len(), 1);

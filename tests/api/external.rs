@@ -21,14 +21,14 @@ impl ExternalStores {
         if config.store.place == Place::Memory
             && let Ok(endpoint) = std::env::var("KOKORO_TEST_DYNAMODB_ENDPOINT")
         {
-            config.store.place = Place::Named { endpoint: Some(endpoint) };
+            config.store.place = Place::Named(Endpoint::At(endpoint));
             config.store.tables = fresh_names::tables();
             stores.has_tables = true;
         }
         if config.files.place == Place::Memory
             && let Ok(endpoint) = std::env::var("KOKORO_TEST_S3_ENDPOINT")
         {
-            config.files.place = Place::Named { endpoint: Some(endpoint.clone()) };
+            config.files.place = Place::Named(Endpoint::At(endpoint.clone()));
             config.files.buckets = fresh_names::buckets();
             stores.files = Some((endpoint, config.files.buckets.clone()));
         }

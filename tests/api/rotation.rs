@@ -16,7 +16,7 @@ const NEW: &str = "the new secret that comes in its place";
 async fn start(store: &EmbeddedDynamo, secrets: &str) -> TestApp {
     let auth = AuthConfig { secret: SigningSecrets::parse(secrets), ..config().auth };
     assert!(auth.secret.is_some());
-    let place = Place::Named { endpoint: Some(store.endpoint()) };
+    let place = Place::Named(store.endpoint());
     let store = StoreConfig { place, ..config().store };
     TestApp::start_with(Config { auth, store, ..config() }).await
 }

@@ -329,7 +329,7 @@ async fn a_signed_body_must_still_be_an_event_and_of_a_bearable_size() {
 async fn an_event_that_cannot_be_kept_is_refused_so_that_it_comes_again() {
     let razorpay = Razorpay::start().await;
     let embedded = EmbeddedDynamo::start(Where::Memory).unwrap();
-    let store = StoreConfig { place: Place::Named { endpoint: Some(embedded.endpoint()) }, ..config().store };
+    let store = StoreConfig { place: Place::Named(embedded.endpoint()), ..config().store };
     let auth = AuthConfig { secret: Secret::new(vec![7; 32]).map(Into::into), ..config().auth };
     let app = TestApp::start_with(Config { payments: razorpay.config(), store, auth, ..config() }).await;
     let ada = app.user("ada").await;

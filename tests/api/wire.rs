@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use persistence::{EmbeddedDynamo, Where};
+use persistence::{EmbeddedDynamo, Endpoint, Where};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -13,7 +13,7 @@ const SCAN: &[u8] = b"DynamoDB_20120810.Scan";
 /// A store behind a wire. Clones share it.
 #[derive(Clone)]
 pub struct Wire {
-    pub endpoint: String,
+    pub endpoint: Endpoint,
     store: Arc<EmbeddedDynamo>,
     scans: Arc<AtomicUsize>,
     is_cut: Arc<AtomicBool>,
@@ -23,9 +23,11 @@ impl Wire {
     /// A store of its own, in memory.
     pub async fn to_fresh_store() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let store = EmbeddedDynamo::start(Where::Memory).unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
         let wire = Self {
-            endpoint: format!("http://{}", listener.local_addr().unwrap()),
-            store: Arc::new(EmbeddedDynamo::start(Where::Memory).unwrap()),
+            endpoint: store.endpoint().moved_to(address),
+            store: Arc::new(store),
             scans: Arc::default(),
             is_cut: Arc::default(),
         };
@@ -49,7 +51,7 @@ impl Wire {
     }
 
     async fn carry(self, client: TcpStream) {
-        let store = self.store.endpoint();
+        let store = self.store.address();
         let server = TcpStream::connect(store.trim_start_matches("http://")).await.unwrap();
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();

@@ -6,8 +6,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures::future::join_all;
-use persistence::{AccessKeys, EmbeddedDynamo, EmbeddedS3, Endpoint, Where};
+use persistence::{AccessKeys, DataFolder, EmbeddedDynamo, EmbeddedS3, Endpoint, Where};
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::harness::*;
@@ -75,12 +76,16 @@ async fn what_was_acknowledged_before_an_export_under_load_is_in_it() {
 struct Elsewhere {
     rows: EmbeddedDynamo,
     files: EmbeddedS3,
+    _scratch: TempDir,
 }
 
 impl Elsewhere {
     fn start() -> Self {
-        let rows = EmbeddedDynamo::start(Where::Memory).unwrap();
-        Self { rows, files: EmbeddedS3::start(Where::Memory, None).unwrap() }
+        // A tool is told one key for both.
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = DataFolder::lock(scratch.path()).unwrap();
+        let rows = EmbeddedDynamo::start(Where::File(folder.clone())).unwrap();
+        Self { rows, files: EmbeddedS3::start(Where::File(folder), None).unwrap(), _scratch: scratch }
     }
 
     /// A tool over it.
@@ -93,7 +98,7 @@ impl Elsewhere {
             panic!("no keys")
         };
         let mut command = tool(data, arguments);
-        command.env("DYNAMODB_ENDPOINT", self.rows.endpoint()).env("S3_ENDPOINT", address);
+        command.env("DYNAMODB_ENDPOINT", self.rows.address()).env("S3_ENDPOINT", address);
         command
             .env("AWS_ACCESS_KEY_ID", id)
             .env("AWS_SECRET_ACCESS_KEY", secret)

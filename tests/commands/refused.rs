@@ -137,7 +137,7 @@ async fn an_export_is_its_owners_alone_and_holds_no_secret() {
     use std::os::unix::fs::PermissionsExt;
     let (scratch, data) = folder();
     drop(Node::start_with(&Data::Folder(&data), &[("KOKORO_JWT_SECRET", "")]));
-    let secrets = ["jwt-secret", "s3-secret"].map(|name| fs::read_to_string(data.join(name)).unwrap());
+    let secrets = ["jwt-secret", "store-secret"].map(|name| fs::read_to_string(data.join(name)).unwrap());
     let to = scratch.path().join("export");
     export(&data, &to);
     let mut folders = vec![to];

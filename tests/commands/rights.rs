@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use persistence::{AccessKeys, BucketNames, EmbeddedDynamo, EmbeddedS3, Endpoint, Where};
+use persistence::{AccessKeys, BucketNames, DataFolder, EmbeddedDynamo, EmbeddedS3, Endpoint, Where};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::harness::*;
 use crate::old_platform;
@@ -17,25 +18,28 @@ use crate::yaml;
 struct Recorded {
     recorder: Recorder,
     environment: Vec<(&'static str, String)>,
-    _servers: (EmbeddedDynamo, EmbeddedS3),
+    _servers: (EmbeddedDynamo, EmbeddedS3, TempDir),
 }
 
 impl Recorded {
     async fn start() -> Self {
-        let rows = EmbeddedDynamo::start(Where::Memory).unwrap();
-        let files = EmbeddedS3::start(Where::Memory, None).unwrap();
+        // A tool is told one key for both.
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = DataFolder::lock(scratch.path()).unwrap();
+        let rows = EmbeddedDynamo::start(Where::File(folder.clone())).unwrap();
+        let files = EmbeddedS3::start(Where::File(folder), None).unwrap();
         let Endpoint::With { address, keys: AccessKeys { id, secret } } = files.endpoint() else {
             panic!("no keys")
         };
         let recorder = Recorder::default();
         let environment = vec![
-            ("DYNAMODB_ENDPOINT", recorder.before(&rows.endpoint()).await),
+            ("DYNAMODB_ENDPOINT", recorder.before(&rows.address()).await),
             ("S3_ENDPOINT", recorder.before(&address).await),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", id),
             ("AWS_SECRET_ACCESS_KEY", secret),
         ];
-        Self { recorder, environment, _servers: (rows, files) }
+        Self { recorder, environment, _servers: (rows, files, scratch) }
     }
 
     /// Runs a tool, and gives what it asked for.

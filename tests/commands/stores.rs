@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::primitives::ByteStream;
-use persistence::{
-    BucketNames, DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, S3, TableNames, Where,
-};
+use persistence::{BucketNames, DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, S3, TableNames, Where};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -28,7 +26,7 @@ impl Opened {
         let folder = DataFolder::lock(folder).unwrap();
         let rows = EmbeddedDynamo::start_unswept(Where::File(folder.clone())).unwrap();
         let files = EmbeddedS3::start(Where::File(folder), None).unwrap();
-        let dynamo = Dynamo::connect(Endpoint::At(rows.endpoint()), TableNames::default()).await.unwrap();
+        let dynamo = Dynamo::connect(rows.endpoint(), TableNames::default()).await.unwrap();
         let s3 = S3::connect(files.endpoint(), None, BucketNames::default()).await.unwrap();
         dynamo.create_missing_tables().await.unwrap();
         s3.create_missing_buckets().await.unwrap();

@@ -225,7 +225,7 @@ async fn a_damaged_journal_hides_no_stored_file_and_breaks_no_call() {
 async fn damaged_fences_are_told_and_left_alone() {
     log::listen();
     let server = EmbeddedDynamo::start(Where::Memory).unwrap();
-    let place = Place::Named { endpoint: Some(server.endpoint()) };
+    let place = Place::Named(server.endpoint());
     let settings =
         || Config { store: StoreConfig { place: place.clone(), ..config().store }, ..config_with_secret() };
     for case in 0..cases(6) {

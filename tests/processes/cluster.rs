@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use persistence::{AccessKeys, Endpoint};
 use serde_json::{Value, json};
 
 use crate::cluster_harness::{Cluster, is_balanced, until};
@@ -147,7 +148,16 @@ async fn one_node_may_bring_the_store_of_all() {
     let (_folder, path) = folder();
     let listen = free_address();
     let host = Node::in_cluster(&Data::Folder(&path), &[("KOKORO_DYNAMODB_LISTEN", &listen)]).await;
-    let guest = Node::in_cluster(&Data::At(format!("http://{listen}")), &[]).await;
+    let at = |secret: String| {
+        let keys = AccessKeys { id: "kokoro".to_owned(), secret };
+        Data::At(Endpoint::With { address: format!("http://{listen}"), keys })
+    };
+    let stranger = at("0".repeat(64));
+    let refused = tokio::task::spawn_blocking(move || Node::try_start(&stranger, &[], &[]).err());
+    assert!(refused.await.unwrap().is_some(), "a process that does not know the key has started");
+    // As an operator tells it.
+    let data = at(std::fs::read_to_string(path.join("store-secret")).unwrap());
+    let guest = Node::in_cluster(&data, &[]).await;
     until(async || is_balanced(&guest.cluster().await, 2)).await;
     let doctor = guest.doctor("asha").await;
     for (node, user) in [(&host, "ada@example.com"), (&guest, "bob@example.com")] {

@@ -36,7 +36,8 @@ pub struct Node {
 #[derive(Clone)]
 pub enum Data<'a> {
     Folder(&'a Path),
-    At(String),
+    /// At an address, with the key of the server there.
+    At(Endpoint),
 }
 
 impl Node {
@@ -80,7 +81,11 @@ impl Node {
         command.env("KOKORO_DATA_DIR", scratch.path());
         match data {
             Data::Folder(folder) => command.env("KOKORO_DATA_DIR", folder),
-            Data::At(endpoint) => command.env("DYNAMODB_ENDPOINT", endpoint),
+            Data::At(endpoint) => {
+                let (address, keys) = endpoint.address().zip(endpoint.keys()).unwrap();
+                command.env("AWS_ACCESS_KEY_ID", &keys.id).env("AWS_SECRET_ACCESS_KEY", &keys.secret);
+                command.env("DYNAMODB_ENDPOINT", address)
+            }
         };
         let mut child = command.envs(environment.iter().copied()).spawn().unwrap();
         let log: Arc<Mutex<String>> = Arc::default();
@@ -279,13 +284,16 @@ impl Store {
 
     async fn open(place: Where) -> Self {
         let server = EmbeddedDynamo::start(place).unwrap();
-        let endpoint = Endpoint::At(server.endpoint());
-        let dynamo = Dynamo::connect(endpoint, TableNames::default()).await.unwrap();
+        let dynamo = Dynamo::connect(server.endpoint(), TableNames::default()).await.unwrap();
         Self { server, dynamo }
     }
 
-    pub fn endpoint(&self) -> String {
+    pub fn endpoint(&self) -> Endpoint {
         self.server.endpoint()
+    }
+
+    pub fn address(&self) -> String {
+        self.server.address()
     }
 
     pub const fn dynamo(&self) -> &Dynamo {

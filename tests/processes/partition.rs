@@ -208,8 +208,9 @@ impl Scene {
 /// A scene whose sick node reaches its store through a proxy.
 async fn with_a_far_store() -> (Scene, Proxy) {
     let cluster = Cluster::start_with(2, &SOON).await;
-    let proxy = Proxy::before(&cluster.store.endpoint()).await;
-    let sick = Node::in_cluster(&Data::At(proxy.endpoint.clone()), &SOON).await;
+    let proxy = Proxy::before(&cluster.store.address()).await;
+    let sick =
+        Node::in_cluster(&Data::At(cluster.store.endpoint().moved_to(proxy.endpoint.clone())), &SOON).await;
     (Scene::of(cluster, sick).await, proxy)
 }
 

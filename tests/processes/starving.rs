@@ -124,8 +124,8 @@ async fn a_file_that_may_not_grow_costs_no_acknowledged_booking_and_is_got_over(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_goes_away_and_comes_back_is_used_again() {
     let store = Store::in_memory().await;
-    let proxy = Proxy::before(&store.endpoint()).await;
-    let node = Node::start(&Data::At(proxy.endpoint.clone()));
+    let proxy = Proxy::before(&store.address()).await;
+    let node = Node::start(&Data::At(store.endpoint().moved_to(proxy.endpoint.clone())));
     let (doctors, ledger) = ([node.doctor("asha").await], Ledger::default());
     ledger
         .during(&node, &doctors, "u", async {

@@ -18,8 +18,8 @@ struct Rig {
 impl Rig {
     async fn start() -> Self {
         let store = Store::in_memory().await;
-        let proxy = Proxy::before(&store.endpoint()).await;
-        let endpoint = proxy.endpoint.clone();
+        let proxy = Proxy::before(&store.address()).await;
+        let endpoint = store.endpoint().moved_to(proxy.endpoint.clone());
         let node = tokio::task::spawn_blocking(move || Node::start(&Data::At(endpoint))).await.unwrap();
         Self { store, proxy, node }
     }

@@ -27,7 +27,7 @@ fn serves_in_a_process_of_its_own_when_told_to() {
     let server = EmbeddedDynamo::start(Where::File(folder.clone())).unwrap();
     let files = EmbeddedS3::start(Where::File(folder), None).unwrap();
     let Endpoint::With { address, keys } = files.endpoint() else { panic!("no keys") };
-    println!("{SERVING}{} {address} {} {}", server.endpoint(), keys.id, keys.secret);
+    println!("{SERVING}{} {address} {} {}", server.address(), keys.id, keys.secret);
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
     // The folder is left as a crash leaves it.
     std::process::exit(0);
@@ -37,7 +37,7 @@ fn serves_in_a_process_of_its_own_when_told_to() {
 pub(crate) struct Served {
     process: Child,
     pub(crate) gate: UnixListener,
-    endpoint: String,
+    address: String,
     pub(crate) files: Endpoint,
     dynamo: Dynamo,
     fence: FenceCheck,
@@ -90,17 +90,18 @@ impl Served {
             panic!("the process does not serve");
         })
         .await;
-        let [endpoint, address, id, secret] =
+        let [address, files, id, secret] =
             line.split(' ').map(str::to_owned).collect::<Vec<_>>().try_into().unwrap();
-        let files = Endpoint::With { address, keys: AccessKeys { id, secret } };
-        let dynamo = connect_as(&endpoint, TableNames::default()).await;
+        let files = Endpoint::With { address: files, keys: AccessKeys { id, secret } };
+        // Both servers have the key of the folder.
+        let dynamo = connect_as(&files.clone().moved_to(address.clone()), TableNames::default()).await;
         let (fence, flushes) = letting_through(&gate, async {
             dynamo.create_missing_tables().await.unwrap();
             own(&dynamo.fences(Ring::default()), Ring::default().range_of(&doctor("dr@x.com"))).await
         })
         .await;
         assert!(flushes > 0, "no flush goes through the gate");
-        Self { process, gate, endpoint, files, dynamo, fence, folder }
+        Self { process, gate, address, files, dynamo, fence, folder }
     }
 
     pub(crate) async fn flush(&self) -> Flush {
@@ -150,7 +151,7 @@ async fn a_booking_is_not_answered_before_it_is_on_the_disk() {
         flush = served.flush() => flush,
     };
     // The server is alive and answers others, but not this.
-    assert!(answers_a_greeting(&served.endpoint).await);
+    assert!(answers_a_greeting(&served.address).await);
     assert!((&mut commit).now_or_never().is_none());
 
     flush.let_through().await;
@@ -161,8 +162,8 @@ async fn a_booking_is_not_answered_before_it_is_on_the_disk() {
 }
 
 /// Asks for the server's health, for which it needs no database.
-async fn answers_a_greeting(endpoint: &str) -> bool {
-    let mut stream = TcpStream::connect(endpoint.trim_start_matches("http://")).await.unwrap();
+async fn answers_a_greeting(address: &str) -> bool {
+    let mut stream = TcpStream::connect(address.trim_start_matches("http://")).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -132,7 +132,7 @@ async fn bookings_whose_time_has_passed_are_swept_and_no_others() {
 #[tokio::test]
 async fn pages_and_other_hosts_are_refused() {
     let server = EmbeddedDynamo::start(Where::Memory).unwrap();
-    let address = server.endpoint().trim_start_matches("http://").to_owned();
+    let address = server.address().trim_start_matches("http://").to_owned();
     let port = address.rsplit_once(':').unwrap().1;
     let ask = async |headers: String| {
         let mut connection = tokio::net::TcpStream::connect(&address).await.unwrap();
@@ -157,7 +157,7 @@ async fn pages_and_other_hosts_are_refused() {
 #[tokio::test]
 async fn a_stopped_server_is_gone() {
     let server = EmbeddedDynamo::start(Where::Memory).unwrap();
-    let address = server.endpoint().trim_start_matches("http://").to_owned();
+    let address = server.address().trim_start_matches("http://").to_owned();
     assert!(tokio::net::TcpStream::connect(&address).await.is_ok());
     server.stop();
     assert!(tokio::net::TcpStream::connect(&address).await.is_err());

@@ -99,7 +99,7 @@ async fn nobody_else_may_read_the_files_and_no_name_shows() {
     let server = EmbeddedS3::start(Where::File(locked), None).unwrap();
     put(connect(server.endpoint()).await.client(), "ada@x.com/hiv.pdf", b"bytes").await;
     let mut seen = 0;
-    let mut paths = vec![folder.path().join("s3"), folder.path().join("s3-secret")];
+    let mut paths = vec![folder.path().join("s3"), folder.path().join("store-secret")];
     while let Some(path) = paths.pop() {
         let expected = if path.is_dir() { 0o700 } else { 0o600 };
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, expected, "{path:?}");

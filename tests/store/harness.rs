@@ -151,7 +151,7 @@ pub(crate) async fn drop_tables(dynamo: &Dynamo) {
 /// Runs a test on every DynamoDB, with fresh tables, over a connection that can lose answers. Not over TLS.
 pub(crate) async fn each_lossy(test: impl AsyncFn(&Dynamo, &LossyProxy)) {
     each_endpoint(async |endpoint| {
-        if endpoint.starts_with("http://") {
+        if endpoint.address().is_some_and(|address| address.starts_with("http://")) {
             let proxy = LossyProxy::start(endpoint).await;
             let dynamo = connect(&proxy.endpoint()).await;
             dynamo.create_missing_tables().await.unwrap();
@@ -163,25 +163,25 @@ pub(crate) async fn each_lossy(test: impl AsyncFn(&Dynamo, &LossyProxy)) {
 }
 
 /// Runs a test on every DynamoDB, before there are tables.
-pub(crate) async fn each_endpoint(test: impl AsyncFn(&str)) {
+pub(crate) async fn each_endpoint(test: impl AsyncFn(&Endpoint)) {
     println!("on the embedded server");
     let server = EmbeddedDynamo::start(Where::Memory).unwrap();
     test(&server.endpoint()).await;
     server.stop();
     if let Ok(endpoint) = std::env::var("KOKORO_TEST_DYNAMODB_ENDPOINT") {
         println!("on the endpoint that the environment names");
-        test(&endpoint).await;
+        test(&Endpoint::At(endpoint)).await;
     }
 }
 
 /// A client with table names that nobody else uses.
-pub(crate) async fn connect(endpoint: &str) -> Dynamo {
+pub(crate) async fn connect(endpoint: &Endpoint) -> Dynamo {
     connect_as(endpoint, fresh_names::tables()).await
 }
 
 /// A client with these table names.
-pub(crate) async fn connect_as(endpoint: &str, names: TableNames) -> Dynamo {
-    Dynamo::connect(Endpoint::At(endpoint.to_owned()), names).await.unwrap()
+pub(crate) async fn connect_as(endpoint: &Endpoint, names: TableNames) -> Dynamo {
+    Dynamo::connect(endpoint.clone(), names).await.unwrap()
 }
 
 /// Puts a row as it is.

@@ -25,6 +25,7 @@ mod old_rows;
 mod outcomes;
 mod profiles;
 mod proxy;
+mod signatures;
 mod tables;
 mod takeover;
 mod uploads;

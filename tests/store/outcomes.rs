@@ -73,7 +73,7 @@ async fn a_connection_that_is_refused_certainly_changed_nothing() {
     // Bound, so that nobody else gets the port, but not listening.
     let deaf = TcpSocket::new_v4().unwrap();
     deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let dynamo = connect(&format!("http://{}", deaf.local_addr().unwrap())).await;
+    let dynamo = connect(&Endpoint::At(format!("http://{}", deaf.local_addr().unwrap()))).await;
     let outcome = dynamo
         .bookings()
         .commit(&batch(&[], vec![booked(&doctor("dr@x.com"), &seat("a@x.com", "09:00"))]))
@@ -88,7 +88,7 @@ async fn a_connection_that_is_refused_certainly_changed_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_never_answers_leaves_the_outcome_unknown_within_the_limit() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let dynamo = connect(&format!("http://{}", silent.local_addr().unwrap())).await;
+    let dynamo = connect(&Endpoint::At(format!("http://{}", silent.local_addr().unwrap()))).await;
     let before = tokio::time::Instant::now();
     let outcome = dynamo
         .bookings()

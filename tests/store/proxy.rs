@@ -1,15 +1,15 @@
 //! A connection that breaks on command: what the server did is done, but its answer is lost.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use persistence::Endpoint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Forwards to a server, and loses answers when told to.
 pub(crate) struct LossyProxy {
-    address: SocketAddr,
+    endpoint: Endpoint,
     counts: Arc<Counts>,
 }
 
@@ -23,10 +23,11 @@ struct Counts {
 
 impl LossyProxy {
     /// Listens on loopback in front of the server at `endpoint`.
-    pub(crate) async fn start(endpoint: &str) -> Self {
-        let server = endpoint.strip_prefix("http://").unwrap().trim_end_matches('/').to_owned();
+    pub(crate) async fn start(endpoint: &Endpoint) -> Self {
+        let server =
+            endpoint.address().unwrap().strip_prefix("http://").unwrap().trim_end_matches('/').to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
         tokio::spawn(async move {
@@ -34,11 +35,11 @@ impl LossyProxy {
                 tokio::spawn(forward(client, server.clone(), Arc::clone(&shared)));
             }
         });
-        Self { address, counts }
+        Self { endpoint: endpoint.clone().moved_to(address), counts }
     }
 
-    pub(crate) fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        self.endpoint.clone()
     }
 
     /// Loses the next answers.

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use chrono::TimeDelta;
 use futures::future::{join, join_all, poll_fn};
-use persistence::{EmbeddedDynamo, EmbeddedS3, Endpoint, FilesError, NewFile, UploadError, Where};
+use persistence::{EmbeddedDynamo, EmbeddedS3, FilesError, NewFile, UploadError, Where};
 
 use crate::files::{Files, each_files, fetch, file, names, now};
 use crate::harness;
@@ -210,12 +210,11 @@ async fn an_upload_that_another_process_took_for_dead_shows_nothing_and_says_so(
 async fn a_change_that_was_done_but_not_answered_is_not_called_undone() {
     let tables = EmbeddedDynamo::start(Where::Memory).unwrap();
     let server = EmbeddedS3::start(Where::Memory, None).unwrap();
-    let Endpoint::With { address, keys } = server.endpoint() else { panic!("no keys") };
     let (to_tables, to_files) =
-        (LossyProxy::start(&tables.endpoint()).await, LossyProxy::start(&address).await);
+        (LossyProxy::start(&tables.endpoint()).await, LossyProxy::start(&server.endpoint()).await);
     let dynamo = harness::connect(&to_tables.endpoint()).await;
     dynamo.create_missing_tables().await.unwrap();
-    let files = Files::connect(Endpoint::With { address: to_files.endpoint(), keys }, dynamo).await;
+    let files = Files::connect(to_files.endpoint(), dynamo).await;
     let locker = files.locker();
 
     to_tables.lose_answers_to("REMOVE #upload", 100);

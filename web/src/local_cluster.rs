@@ -59,9 +59,10 @@ impl LocalCluster {
         };
         let address = reserved.local_addr()?;
         let env = vec![
-            ("DYNAMODB_ENDPOINT", dynamo.endpoint()),
+            ("DYNAMODB_ENDPOINT", dynamo.address()),
             ("S3_ENDPOINT", s3_address),
             ("AWS_REGION", "us-east-1".to_owned()),
+            // Both servers have the key of the data folder.
             ("AWS_ACCESS_KEY_ID", keys.id),
             ("AWS_SECRET_ACCESS_KEY", keys.secret),
             ("KOKORO_JWT_SECRET", secret),

@@ -102,8 +102,7 @@ mod tests {
     #[tokio::test]
     async fn only_within_the_process_is_nothing_signed() {
         let server = EmbeddedDynamo::start(Where::Memory).unwrap();
-        for (endpoint, is_signed) in
-            [(Endpoint::Own(server.own_process()), false), (Endpoint::At(server.endpoint()), true)]
+        for (endpoint, is_signed) in [(Endpoint::Own(server.own_process()), false), (server.endpoint(), true)]
         {
             let dynamo = Dynamo::connect(endpoint, TableNames::default()).await.unwrap();
             for client in [&dynamo.patient, &dynamo.strict] {

@@ -4,10 +4,10 @@
 //! **Durable.** No answer before what it rests on is flushed to the disk (`tests/store/durability.rs` watches the flushes);
 //! all that came meanwhile is flushed together.
 //!
-//! **Not guarded.** The server checks that requests are signed but not by whom. What keeps others out is that they don't know
-//! where it is: it listens on a random address of `127.0.0.0/8` where the system has them all, which no web page can guess, nor
-//! read the answer. A program on the same machine can look it up; whoever shares the machine with strangers should use another
-//! DynamoDB. It refuses requests of pages, and those that name another host than this machine. The settings allow a loopback address only.
+//! **Guarded.** The server verifies the signature of every call ([`super::signature`]) against a key that is kept in the data
+//! folder, readable by its owner alone. A process of another user on the same machine can connect, and learns nothing. The
+//! server refuses requests of web pages, and those that name another host than this machine. The settings allow a loopback
+//! address only, because nothing is encrypted.
 
 use std::convert::Infallible;
 use std::fs;
@@ -26,7 +26,9 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::own_process::OwnProcess;
+use super::signature::Verifier;
 use super::{EmbeddedError, Where, dynamo_http, http, stopped};
+use crate::aws::{AccessKeys, Endpoint};
 use crate::data_folder::{Announced, DataFolder};
 
 /// The database, in the data folder.
@@ -43,6 +45,7 @@ const SWEEP_ROWS: usize = 50_000;
 /// A running server. Dropping it stops it.
 pub struct EmbeddedDynamo {
     address: SocketAddr,
+    keys: AccessKeys,
     database: Database,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
@@ -53,7 +56,7 @@ pub struct EmbeddedDynamo {
 
 impl EmbeddedDynamo {
     /// What its address is called in the data folder.
-    pub const NAME: &str = "dynamodb";
+    const NAME: &str = "dynamodb";
 
     /// Opens the database and serves it. Blocks while the folder is opened, and recovered after a crash.
     pub fn start(place: Where) -> Result<Self, EmbeddedError> {
@@ -77,6 +80,7 @@ impl EmbeddedDynamo {
     }
 
     fn serve(place: Where, address: Option<SocketAddr>) -> Result<Self, EmbeddedError> {
+        let keys = AccessKeys::of(&place)?;
         let clock: embedded::Clock =
             Arc::new(|| u64::try_from(SystemClock.now().timestamp_millis()).unwrap_or_default());
         let (database, folder) = match place {
@@ -88,20 +92,22 @@ impl EmbeddedDynamo {
         let (stop, stopping) = watch::channel(false);
         let address = listener.local_addr()?;
         // From here on a failure drops the server, which stops the threads that run already.
-        let mut server = Self { address, database, stop, threads: Vec::new(), announced: None, folder };
+        let mut server = Self { address, keys, database, stop, threads: Vec::new(), announced: None, folder };
+        let verifier = Arc::new(Verifier::new(server.keys.clone()));
         for number in 0..SERVER_THREADS {
             let listener = listener.try_clone()?;
             let (database, stopping) = (server.database.clone(), stopping.clone());
+            let verifier = Arc::clone(&verifier);
             let service = service_fn(move |request| {
-                let database = database.clone();
-                async move { Ok::<_, Infallible>(dynamo_http::answer(&database, request).await) }
+                let (database, verifier) = (database.clone(), Arc::clone(&verifier));
+                async move { Ok::<_, Infallible>(dynamo_http::answer(&database, &verifier, request).await) }
             });
             server.spawn(format!("dynamo-{number}"), move || {
                 http::serve("embedded DynamoDB", listener, service, stopping)
             })?;
         }
         if let Some(folder) = &server.folder {
-            server.announced = Some(folder.announce(Self::NAME, &server.endpoint())?);
+            server.announced = Some(folder.announce(Self::NAME, &server.address())?);
         }
         Ok(server)
     }
@@ -122,8 +128,19 @@ impl EmbeddedDynamo {
         Ok(())
     }
 
-    /// The address to give to [`crate::Endpoint::At`], also in another process.
-    pub fn endpoint(&self) -> String {
+    /// Returns where a process that does not have the folder reaches the server of the one that has. `None`: no server runs.
+    pub fn running_in(folder: &Path) -> Result<Option<Endpoint>, EmbeddedError> {
+        let Some(address) = DataFolder::address(folder, Self::NAME)? else { return Ok(None) };
+        Ok(Some(Endpoint::With { address, keys: AccessKeys::kept_in(folder)? }))
+    }
+
+    /// Returns where, and with which key, a process of this machine reaches it.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint::With { address: self.address(), keys: self.keys.clone() }
+    }
+
+    /// Returns its URL, such as `http://127.0.0.1:8000`.
+    pub fn address(&self) -> String {
         format!("http://{}", self.address)
     }
 

@@ -1,10 +1,11 @@
 //! The embedded DynamoDB's requests as HTTP has them: whichever way they come, over a socket or from this process, they have the
-//! same heads and bodies. Over a socket they must be signed too.
+//! same heads and bodies. Over a socket they must be signed too ([`super::signature`]).
 
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use embedded::{Answer, Database, Refusal};
+use engine::{Clock, SystemClock};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
@@ -12,19 +13,23 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
+use super::signature::{SignatureFault, Verifier};
+
 /// Bytes of a body.
 const BODY_MAX: usize = 16 * 1024 * 1024;
 /// What the name of every call comes after.
 const TARGET: &str = "DynamoDB_20120810.";
 /// The header that names the call.
 pub(super) const TARGET_HEADER: &str = "x-amz-target";
-/// The header that a signature needs beside its own.
-const DATE_HEADER: &str = "x-amz-date";
 /// What requests and answers are.
 pub(super) const JSON: &str = "application/x-amz-json-1.0";
 
 /// Answers a request that came over a socket.
-pub(super) async fn answer(database: &Database, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub(super) async fn answer(
+    database: &Database,
+    verifier: &Verifier,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     if !is_for_this_machine(&head.headers) {
         let refusal =
@@ -37,12 +42,13 @@ pub(super) async fn answer(database: &Database, request: Request<Incoming>) -> R
     if head.method != Method::POST || head.uri.path() != "/" {
         return rendered(StatusCode::NOT_FOUND, refused("UnknownOperationException", "").body);
     }
-    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let has_date = text(DATE_HEADER).or(text("date")).is_some();
-    let operation = operation(text(TARGET_HEADER))
-        .and_then(|operation| check_signed(text("authorization"), has_date).map(|()| operation));
-    let operation = match operation {
-        Ok(operation) => operation,
+    let target = head.headers.get(TARGET_HEADER).and_then(|value| value.to_str().ok());
+    let claimed = operation(target).and_then(|operation| {
+        let claim = verifier.claim(&head.headers, SystemClock.now()).map_err(unsigned)?;
+        Ok((operation, claim))
+    });
+    let (operation, claim) = match claimed {
+        Ok(claimed) => claimed,
         Err(refusal) => return rendered(StatusCode::BAD_REQUEST, refusal.body),
     };
     let body = match Limited::new(body, BODY_MAX).collect().await {
@@ -53,6 +59,9 @@ pub(super) async fn answer(database: &Database, request: Request<Incoming>) -> R
         }
         Err(_) => return rendered(StatusCode::BAD_REQUEST, refused("SerializationException", "").body),
     };
+    if let Err(fault) = verifier.verify(&claim, &head, &body) {
+        return rendered(StatusCode::BAD_REQUEST, unsigned(fault).body);
+    }
     let Answer { status, body } = database.call(operation, body).await;
     rendered(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), body)
 }
@@ -72,22 +81,30 @@ pub(super) fn operation(target: Option<&str>) -> Result<&str, Answer> {
     operation.ok_or_else(|| Answer::from(&Refusal::UnknownOperation))
 }
 
-/// Refuses what is not signed. Whose signature it is nobody asks.
-fn check_signed(authorization: Option<&str>, has_date: bool) -> Result<(), Answer> {
-    let Some(signature) = authorization.filter(|signature| signature.starts_with("AWS4-")) else {
-        return Err(refused(
-            "MissingAuthenticationTokenException",
-            "Request is missing Authentication Token",
-        ));
-    };
-    let parts = ["Credential=", "Signature=", "SignedHeaders="];
-    if parts.iter().any(|part| !signature.contains(part)) || !has_date {
-        return Err(refused(
+/// The refusal of a request that is not signed as it should be, in DynamoDB's words.
+fn unsigned(fault: SignatureFault) -> Answer {
+    let (name, text) = match fault {
+        SignatureFault::Missing => {
+            ("MissingAuthenticationTokenException", "Request is missing Authentication Token")
+        }
+        SignatureFault::Incomplete => (
             "IncompleteSignatureException",
-            "Authorization header requires 'Credential', 'Signature' and 'SignedHeaders', and a date",
-        ));
-    }
-    Ok(())
+            "Authorization header requires 'Credential', 'Signature' and 'SignedHeaders', and the header 'X-Amz-Date' a date",
+        ),
+        SignatureFault::UnknownKey => {
+            ("UnrecognizedClientException", "The security token included in the request is invalid.")
+        }
+        SignatureFault::Untimely => (
+            "InvalidSignatureException",
+            "Signature not valid at this time: the date in 'X-Amz-Date' must be within 15 minutes of the server's clock",
+        ),
+        SignatureFault::Wrong => (
+            "InvalidSignatureException",
+            "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key \
+             and signing method.",
+        ),
+    };
+    refused(name, text)
 }
 
 fn refused(name: &str, text: &str) -> Answer {

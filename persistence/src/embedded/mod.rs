@@ -5,11 +5,13 @@ mod conditions;
 mod dynamo;
 mod dynamo_http;
 mod http;
+mod keys;
 mod objects;
 mod own_process;
 mod reads;
 mod s3;
 mod s3_calls;
+mod signature;
 
 use std::io;
 use std::path::PathBuf;
@@ -50,7 +52,7 @@ pub enum EmbeddedError {
         /// What was found.
         file: PathBuf,
     },
-    /// The secret that S3's requests are signed with cannot be had.
+    /// The secret that requests are signed with cannot be had.
     #[error(transparent)]
     Secret(#[from] SecretError),
 }

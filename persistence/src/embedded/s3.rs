@@ -1,6 +1,6 @@
 //! The S3 of the default run, on loopback, over files, on threads of its own.
 //!
-//! Who may call is decided by signatures alone: the secret is made up by us, so a browser gets in only with a URL that
+//! Signatures alone decide who may call. The secret is kept in the data folder, so a browser gets in only with a URL that
 //! we have signed.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -21,14 +21,10 @@ use super::reads::Reads;
 use super::s3_calls::Calls;
 use super::{EmbeddedError, Where, http};
 use crate::aws::{AccessKeys, Endpoint};
-use crate::data_folder::{Announced, DataFolder, fresh_secret, make_private};
+use crate::data_folder::{Announced, DataFolder, make_private};
 
 /// Where the files are, in the data folder.
 const FOLDER: &str = "s3";
-/// The secret's file, in the data folder.
-const SECRET: &str = "s3-secret";
-/// The name that goes with the secret.
-const KEY_ID: &str = "kokoro";
 /// How long a client may leave what was sent to it unread before it is cut off.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest body, in bytes, that is taken into memory whole.
@@ -59,15 +55,16 @@ impl EmbeddedS3 {
 
     /// Serves the files in `place` at `listen`, or at a free port of the loopback address.
     pub fn start(place: Where, listen: Option<SocketAddr>) -> Result<Self, EmbeddedError> {
-        let (root, secret, kept): (PathBuf, String, Kept) = match place {
+        let keys = AccessKeys::of(&place)?;
+        let (root, kept): (PathBuf, Kept) = match place {
             Where::File(folder) => {
                 let root = folder.path().join(FOLDER);
                 make_private(&root)?;
-                (root, folder.secret(SECRET)?, Kept::Folder(folder))
+                (root, Kept::Folder(folder))
             }
             Where::Memory => {
                 let folder = tempfile::tempdir()?;
-                (folder.path().to_owned(), fresh_secret(), Kept::Scratch { _folder: folder })
+                (folder.path().to_owned(), Kept::Scratch { _folder: folder })
             }
         };
         let objects = Objects::open(&root)?;
@@ -77,7 +74,6 @@ impl EmbeddedS3 {
         #[cfg(target_os = "linux")]
         SockRef::from(&listener).set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
         let address = listener.local_addr()?;
-        let keys = AccessKeys { id: KEY_ID.to_owned(), secret };
         let calls = Calls::new(objects);
         let config = Arc::new(StaticConfigProvider::new(Arc::new(bounds())));
         let mut service = S3ServiceBuilder::new(calls.clone());
@@ -104,8 +100,7 @@ impl EmbeddedS3 {
     /// How a program that does not have the folder reaches the server of the one that has; `None` when none runs there.
     pub fn running_in(folder: &Path) -> Result<Option<Endpoint>, EmbeddedError> {
         let Some(address) = DataFolder::address(folder, Self::NAME)? else { return Ok(None) };
-        let secret = std::fs::read_to_string(folder.join(SECRET))?.trim().to_owned();
-        Ok(Some(Endpoint::With { address, keys: AccessKeys { id: KEY_ID.to_owned(), secret } }))
+        Ok(Some(Endpoint::With { address, keys: AccessKeys::kept_in(folder)? }))
     }
 
     /// Where and with which keys a program on this machine reaches it.

@@ -57,12 +57,11 @@ impl Stores {
                 let place = Where::File(folder.clone());
                 // A copy is exact: nothing is deleted, not even what has expired.
                 let server = EmbeddedDynamo::start_unswept(place)?;
-                Endpoint::At(embedded.dynamo.insert(server).endpoint())
+                embedded.dynamo.insert(server).endpoint()
             }
             (Some(path), Folder::Theirs | Folder::Unused) => {
-                let address =
-                    DataFolder::address(path, EmbeddedDynamo::NAME).with_context(|| unreadable(path))?;
-                Endpoint::At(address.with_context(|| has_no_server(path))?)
+                let running = EmbeddedDynamo::running_in(path).with_context(|| unreadable(path))?;
+                running.with_context(|| has_no_server(path))?
             }
             (None, _) => named(store),
         };
@@ -103,21 +102,22 @@ fn lock(path: &Path, purpose: Purpose) -> anyhow::Result<Folder> {
 fn path_of(place: &Place) -> Option<&Path> {
     match place {
         Place::Folder(path) => Some(path),
-        Place::Memory | Place::Named { .. } => None,
+        Place::Memory | Place::Named(_) => None,
     }
 }
 
 fn named(place: &Place) -> Endpoint {
     match place {
-        Place::Named { endpoint: Some(url) } => Endpoint::At(url.clone()),
-        Place::Named { endpoint: None } | Place::Folder(_) | Place::Memory => Endpoint::Aws,
+        Place::Named(endpoint) => endpoint.clone(),
+        Place::Folder(_) | Place::Memory => Endpoint::Aws,
     }
 }
 
 fn describe(place: &Place) -> String {
     match place {
-        Place::Named { endpoint: Some(url) } => format!("at {url}"),
-        Place::Named { endpoint: None } => "in AWS".to_owned(),
+        Place::Named(endpoint) => {
+            endpoint.address().map_or_else(|| "in AWS".to_owned(), |address| format!("at {address}"))
+        }
         Place::Folder(path) => {
             format!("in {}", std::path::absolute(path).unwrap_or_else(|_| path.clone()).display())
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use persistence::BucketNames;
+use persistence::{BucketNames, Endpoint};
 
 use super::environment::Environment;
 use super::store::{Place, data_folder, url};
@@ -31,7 +31,7 @@ impl FilesConfig {
         let region = env.text("AWS_REGION").or_else(|| env.text("AWS_DEFAULT_REGION"));
         let place = match (endpoint, region) {
             (None, None) => Place::Folder(data_folder(env)),
-            (endpoint, _) => Place::Named { endpoint },
+            (endpoint, _) => Place::Named(endpoint.map_or(Endpoint::Aws, Endpoint::At)),
         };
         let mut buckets = BucketNames::default();
         for (name, bucket) in [

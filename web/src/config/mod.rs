@@ -22,6 +22,7 @@ mod variables;
 use std::time::Duration;
 
 use engine::Rules;
+use persistence::Endpoint;
 
 pub use assistant::{AssistantConfig, CHAT_TIMEOUT};
 pub use auth::{AuthConfig, PasswordConfig, PasswordScheme, ThrottleConfig};
@@ -97,7 +98,7 @@ impl Config {
 
 fn demo_from_env(env: &mut Environment, place: &Place) -> bool {
     let demo = env.parsed("KOKORO_DEMO", yes_or_no).unwrap_or(false);
-    if demo && matches!(place, Place::Named { endpoint: None }) {
+    if demo && matches!(place, Place::Named(Endpoint::Aws)) {
         env.problem(
             "KOKORO_DEMO creates accounts whose passwords everybody knows: it works in the embedded default or with \
              DYNAMODB_ENDPOINT, not on AWS"
@@ -168,7 +169,7 @@ mod tests {
         assert!(read(&[("AWS_REGION", "ap-south-1")]).unwrap_err().contains("KOKORO_JWT_SECRET"));
         let secret = "0123456789abcdef0123456789abcdef";
         let config = read(&[("AWS_REGION", "ap-south-1"), ("KOKORO_JWT_SECRET", secret)]).unwrap();
-        assert!(matches!(config.store.place, Place::Named { endpoint: None }));
+        assert!(matches!(config.store.place, Place::Named(Endpoint::Aws)));
         assert!(!format!("{config:?}").contains(secret));
     }
 

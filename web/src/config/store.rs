@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use actix_web::http::Uri;
-use persistence::TableNames;
+use persistence::{Endpoint, TableNames};
 
 use super::environment::Environment;
 
@@ -26,11 +26,8 @@ pub enum Place {
     Folder(PathBuf),
     /// In the embedded server, gone when it stops (tests).
     Memory,
-    /// In DynamoDB.
-    Named {
-        /// The server's URL; `None` leaves it to the region, which the SDK reads by itself.
-        endpoint: Option<String>,
-    },
+    /// In another process, or in AWS.
+    Named(Endpoint),
 }
 
 impl Place {
@@ -58,10 +55,10 @@ impl StoreConfig {
         }
         let place = match (endpoint, region) {
             (None, None) => Place::Folder(data_folder(env)),
-            (endpoint, _) => Place::Named { endpoint },
+            (endpoint, _) => Place::Named(endpoint.map_or(Endpoint::Aws, Endpoint::At)),
         };
         let embedded_listen = env.parsed("KOKORO_DYNAMODB_LISTEN", |text| {
-            // It does not know whose signature it sees, so no other machine may reach it.
+            // Rows of patients travel unencrypted.
             let address = text.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
             address.ok_or("a loopback address and a port such as 127.0.0.1:8000")
         });

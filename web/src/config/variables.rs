@@ -135,7 +135,7 @@ const VARIABLES: &[Variable] = &[
     variable(
         "KOKORO_DYNAMODB_LISTEN",
         "a free port of a loopback address of its own",
-        "Loopback address and port of the embedded DynamoDB, for other nodes on this machine (their DYNAMODB_ENDPOINT). It does not check whose signature it sees.",
+        "Loopback address and port of the embedded DynamoDB, for other processes on this machine (their DYNAMODB_ENDPOINT). They sign with its key: AWS_ACCESS_KEY_ID=kokoro, and AWS_SECRET_ACCESS_KEY from store-secret in the data folder.",
     ),
     variable("USERS_TABLE", "Users", "Table of the patients' accounts."),
     variable("DOCTORS_TABLE", "Doctors", "Table of the doctors' accounts and profiles."),

@@ -66,7 +66,7 @@ impl Folders {
         let path = match place {
             Place::Folder(path) => path,
             Place::Memory => return Ok(Some(Where::Memory)),
-            Place::Named { .. } => return Ok(None),
+            Place::Named(_) => return Ok(None),
         };
         let locked = self.0.iter().find(|folder| folder.path() == path).cloned();
         let folder = match locked {
@@ -103,8 +103,8 @@ fn s3_server(
 
 fn named_endpoint(place: &Place) -> Endpoint {
     match place {
-        Place::Named { endpoint: Some(url) } => Endpoint::At(url.clone()),
-        Place::Named { endpoint: None } | Place::Folder(_) | Place::Memory => Endpoint::Aws,
+        Place::Named(endpoint) => endpoint.clone(),
+        Place::Folder(_) | Place::Memory => Endpoint::Aws,
     }
 }
 

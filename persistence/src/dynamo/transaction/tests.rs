@@ -103,7 +103,7 @@ fn first(key: &str) -> Transaction {
 #[tokio::test]
 async fn within_the_process_a_transaction_means_what_it_means_over_a_socket() {
     let server = EmbeddedDynamo::start(Where::Memory).unwrap();
-    let over_socket = Dynamo::connect(Endpoint::At(server.endpoint()), TableNames::default()).await.unwrap();
+    let over_socket = Dynamo::connect(server.endpoint(), TableNames::default()).await.unwrap();
     over_socket.create_missing_tables().await.unwrap();
     let own = server.own_process();
     let within = Dynamo::connect(Endpoint::Own(own.clone()), TableNames::default()).await.unwrap();

@@ -98,7 +98,7 @@ fn writer(audit: &Audit) -> Writer {
 #[actix_web::test]
 async fn an_entry_that_the_store_does_not_take_keeps_out_no_other() {
     let server = EmbeddedDynamo::start(Where::Memory).unwrap();
-    let store = Dynamo::connect(Endpoint::At(server.endpoint()), TableNames::default()).await.unwrap();
+    let store = Dynamo::connect(server.endpoint(), TableNames::default()).await.unwrap();
     store.create_missing_tables().await.unwrap();
     let (unreachable, _inbox) = audit().await;
     let audit = Audit { trail: store.audit(), ..unreachable };

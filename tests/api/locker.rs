@@ -395,7 +395,7 @@ async fn a_link_carries_no_token_and_dies_when_altered() {
 }
 
 #[actix_web::test]
-async fn download_that_is_resumed_after_the_file_was_replaced_is_the_new_file() {
+async fn download_that_is_resumed_after_the_file_was_replaced_needs_a_new_link() {
     let app = started().await;
     let ada = app.user("ada").await;
     let user = locker(&app, &ada);
@@ -404,15 +404,18 @@ async fn download_that_is_resumed_after_the_file_was_replaced_is_the_new_file() 
     let url = body["download_url"].as_str().unwrap();
     let whole = reqwest::get(url).await.unwrap();
     let tag = whole.headers()["etag"].clone();
-    let resume = || app.client.get(url).header("range", "bytes=500-").header("if-range", &tag).send();
+    let resume =
+        |url: &str| app.client.get(url).header("range", "bytes=500-").header("if-range", &tag).send();
 
-    let rest = resume().await.unwrap();
+    let rest = resume(url).await.unwrap();
     assert_eq!(rest.status(), 206);
     assert_eq!(rest.bytes().await.unwrap(), [b'A'; 500][..]);
 
     assert_eq!(user.on("delete", "scan.png").await.0, 200);
     assert_eq!(user.upload(&[file("scan.png", &[b'B'; 1000])]).await.0, 200);
-    let rest = resume().await.unwrap();
+    assert_eq!(resume(url).await.unwrap().status(), 412);
+    let (_, body) = user.on("download", "scan.png").await;
+    let rest = resume(body["download_url"].as_str().unwrap()).await.unwrap();
     assert_eq!(rest.status(), 200);
     assert_eq!(rest.bytes().await.unwrap(), [b'B'; 1000][..]);
     app.stop().await;

@@ -158,6 +158,50 @@ async fn a_url_that_is_old_altered_or_not_signed_gets_nothing() {
 }
 
 #[tokio::test]
+async fn link_opens_the_file_that_it_was_made_for_and_no_other() {
+    each_files(async |files| {
+        let locker = files.locker();
+        let link = async || locker.download_url(ADA, "report.pdf", now()).await.unwrap().unwrap();
+        let upload = async |bytes| locker.upload(ADA, vec![file("report.pdf", bytes)], now()).await.unwrap();
+        upload(b"old").await;
+        let old = link().await;
+        assert_eq!(fetch(&old).await.2, b"old");
+        assert!(locker.delete(ADA, "report.pdf", now()).await.unwrap());
+        let (status, _, body) = fetch(&old).await;
+        assert_eq!(status, 404, "{}", String::from_utf8_lossy(&body));
+
+        upload(b"new").await;
+        let new = link().await;
+        assert_eq!(fetch(&new).await.2, b"new");
+        // S3 ignores what binds a link to its file.
+        if !files.is_embedded {
+            return;
+        }
+        let (status, disposition, body) = fetch(&old).await;
+        let body = String::from_utf8(body).unwrap();
+        assert_eq!((status, disposition.as_str()), (412, ""));
+        assert!(body.contains("<Code>PreconditionFailed</Code>") && !body.contains("new"), "{body}");
+        let http = http();
+        for (name, value) in [("range", "bytes=0-0"), ("if-match", "*"), ("if-none-match", "\"x\"")] {
+            assert_eq!(http.get(&old).header(name, value).send().await.unwrap().status(), 412, "{name}");
+        }
+        // What binds it cannot be taken off or changed: it is signed.
+        let tag = |url: &str| {
+            let (_, rest) = url.split_once("x-kokoro-etag=").unwrap();
+            format!("x-kokoro-etag={}", rest.split('&').next().unwrap())
+        };
+        assert_ne!(tag(&old), tag(&new));
+        let changed = old.replace(&tag(&old), &tag(&new));
+        let again = format!("{old}&{}", tag(&new));
+        for wrong in [old.replace(&format!("&{}", tag(&old)), ""), changed, again] {
+            assert_ne!(wrong, old);
+            assert_eq!(fetch(&wrong).await.0, 403, "{wrong}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_not_found() {
     each_files(async |files| {
         let locker = files.locker();

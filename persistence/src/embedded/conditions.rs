@@ -15,9 +15,13 @@ use hyper::header::{
 const NAMES: [HeaderName; 6] =
     [IF_MATCH, IF_UNMODIFIED_SINCE, IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE, IF_RANGE];
 
-/// The conditional headers of a request, unparsed.
+/// The conditional headers of a request, unparsed, and the object that its address is bound to.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Conditions(HeaderMap);
+pub(super) struct Conditions {
+    headers: HeaderMap,
+    /// An entity tag without quotes, if the address names one.
+    bound_to: Option<String>,
+}
 
 /// The properties of an object on which an answer depends.
 #[derive(Debug, Clone, Copy)]
@@ -54,13 +58,22 @@ impl Conditions {
             }
             headers.remove(name);
         }
-        Self(taken)
+        Self { headers: taken, bound_to: None }
+    }
+
+    /// Adds the entity tag, without quotes, that the signed address of the request names.
+    pub(super) fn bound_to(self, e_tag: Option<String>) -> Self {
+        Self { bound_to: e_tag, ..self }
     }
 
     /// Decides how to answer a GET or HEAD.
     pub(super) fn evaluate(&self, object: &Validators<'_>) -> Outcome {
+        // Whoever was given the address was given that object.
+        if self.bound_to.as_ref().is_some_and(|tag| tag != object.e_tag) {
+            return Outcome::PreconditionFailed;
+        }
         let second = second(object.modified);
-        let is_expected = if self.0.contains_key(IF_MATCH) {
+        let is_expected = if self.headers.contains_key(IF_MATCH) {
             self.names(&IF_MATCH, |tag| tag.is_strongly(object.e_tag))
         } else {
             self.date(&IF_UNMODIFIED_SINCE).is_none_or(|date| second <= date)
@@ -68,7 +81,7 @@ impl Conditions {
         if !is_expected {
             return Outcome::PreconditionFailed;
         }
-        let is_known = if self.0.contains_key(IF_NONE_MATCH) {
+        let is_known = if self.headers.contains_key(IF_NONE_MATCH) {
             self.names(&IF_NONE_MATCH, |tag| tag.is_weakly(object.e_tag))
         } else {
             self.date(&IF_MODIFIED_SINCE).is_some_and(|date| second <= date)
@@ -87,7 +100,7 @@ impl Conditions {
     /// Objects of one second share a date. A client must not send a date if it has a tag (section 13.1.5), and every answer
     /// has one.
     fn is_of_this_object(&self, object: &Validators<'_>) -> bool {
-        if !self.0.contains_key(IF_RANGE) {
+        if !self.headers.contains_key(IF_RANGE) {
             return true;
         }
         let Some(field) = self.field(&IF_RANGE) else { return false };
@@ -104,7 +117,7 @@ impl Conditions {
         }
         let mut is_named = false;
         // Several lines are one list.
-        for line in self.0.get_all(name) {
+        for line in self.headers.get_all(name) {
             let Some(tags) = list(line.as_bytes()) else { return false };
             is_named |= tags.into_iter().any(&is_match);
         }
@@ -118,7 +131,7 @@ impl Conditions {
 
     /// The value of a header that was sent exactly once.
     fn field(&self, name: &HeaderName) -> Option<&[u8]> {
-        let mut lines = self.0.get_all(name).iter();
+        let mut lines = self.headers.get_all(name).iter();
         match (lines.next(), lines.next()) {
             (Some(line), None) => Some(line.as_bytes().trim_ascii()),
             (Some(_) | None, _) => None,

@@ -3,7 +3,7 @@
 //! `s3s` refuses conditional headers that it cannot parse: lists of entity tags, several ranges, unknown units. A client may
 //! have signed them, so they must be present when the signature is checked. Therefore one service checks the signature and
 //! routes each read here. A second service has no keys and is reachable from here alone. It gets the read without its
-//! signature and with its [`Conditions`] set aside.
+//! signature and with its [`Conditions`] set aside. One of them may stand in the address: [`TAG_PARAMETER`].
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use hyper::header::{
 use hyper::http::Extensions;
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
 use s3s::config::S3ConfigProvider;
 use s3s::route::S3Route;
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -20,6 +21,7 @@ use s3s::{Body, HttpRequest, S3Error, S3ErrorCode, S3Request, S3Response, S3Resu
 
 use super::conditions::Conditions;
 use super::s3_calls::Calls;
+use crate::s3::TAG_PARAMETER;
 
 /// The headers of a 304 (RFC 9110, section 15.4.5), with which a cache updates its copy.
 const OF_UNMODIFIED: [HeaderName; 6] = [CACHE_CONTROL, CONTENT_LOCATION, ETAG, EXPIRES, LAST_MODIFIED, VARY];
@@ -51,7 +53,7 @@ impl S3Route for Reads {
     async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
         let S3Request { input, method, uri, mut headers, mut extensions, .. } = request;
         headers.remove(AUTHORIZATION);
-        extensions.insert(Conditions::take(&mut headers));
+        extensions.insert(Conditions::take(&mut headers).bound_to(bound_to(&uri)));
         let mut unsigned = HttpRequest::new(input);
         *unsigned.method_mut() = method;
         *unsigned.uri_mut() = without_signature(uri)?;
@@ -74,6 +76,13 @@ impl S3Route for Reads {
         response.headers = parts.headers;
         Ok(response)
     }
+}
+
+/// The entity tag that an address is bound to. A tag that is not UTF-8 is none that an object has.
+fn bound_to(uri: &Uri) -> Option<String> {
+    let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, tag) = pairs.into_iter().find(|(name, _)| *name == TAG_PARAMETER)?;
+    Some(percent_decode_str(tag).decode_utf8_lossy().into_owned())
 }
 
 /// Removes the signature from an address. If an unusual spelling escapes, the service without keys refuses the request.

@@ -107,7 +107,7 @@ impl Documents {
     }
 
     /// A URL under which anyone can fetch a profile photo for an hour, from the one in the doctor's row. `None` when
-    /// that is not one of ours, or not a photo's. Asks nobody.
+    /// that is not one of ours, or not a photo's. Asks nobody, so the URL opens whatever photo is there: anyone may see each.
     pub async fn photo_url(&self, stored: &str, now: DateTime<Utc>) -> Option<String> {
         let key = stored.strip_prefix(&self.url_prefix())?;
         let mut parts = key.splitn(4, '/');
@@ -119,7 +119,7 @@ impl Documents {
             return None;
         }
         let download = self.s3.presigner.get_object().bucket(&self.s3.buckets.documents).key(key);
-        match link::sign(download, now).await {
+        match link::sign(download, None, now).await {
             Ok(url) => Some(url),
             Err(error) => {
                 tracing::warn!(%error, "a profile photo's URL cannot be signed");

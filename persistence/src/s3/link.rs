@@ -1,4 +1,9 @@
 //! URLs that let a browser fetch one object without knowing any key.
+//!
+//! **Bound to the object.** A URL names a key, and its owner may later store another file under that key. So a URL carries the
+//! entity tag of the object that it was signed for, as the query parameter [`TAG_PARAMETER`], which the signature covers. The
+//! embedded S3 refuses it (412) when the object is another one. S3 itself ignores parameters that begin with `x-` (user
+//! guide, "Querying access logs"): on AWS a URL opens what is stored under its key, until it expires.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +14,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::error::{FilesError, files_error};
 
+/// The query parameter with the entity tag of the object, without quotes.
+pub(crate) const TAG_PARAMETER: &str = "x-kokoro-etag";
 /// How long a URL is good for.
 const VALID_FOR: Duration = Duration::from_secs(3600);
 /// What RFC 8187 wants encoded: all but `attr-char`.
@@ -26,11 +33,24 @@ const EXTENDED_VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// Signs a download, good for an hour from `now`. Sends nothing.
-pub(super) async fn sign(download: GetObjectFluentBuilder, now: DateTime<Utc>) -> Result<String, FilesError> {
+/// Signs a download, good for an hour from `now`, of the object with this entity tag, or of whatever is stored then. Sends
+/// nothing.
+pub(super) async fn sign(
+    download: GetObjectFluentBuilder,
+    e_tag: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<String, FilesError> {
     let config = PresigningConfig::builder().start_time(SystemTime::from(now)).expires_in(VALID_FOR).build();
     let config = config.map_err(|error| FilesError::Refused(error.to_string()))?;
-    let signed = Box::pin(download.presigned(config)).await.map_err(files_error)?;
+    let tag = e_tag.map(|tag| utf8_percent_encode(tag.trim_matches('"'), NON_ALPHANUMERIC).to_string());
+    let bound = download.customize().mutate_request(move |request| {
+        let Some(tag) = &tag else { return };
+        let mark = if request.uri().contains('?') { '&' } else { '?' };
+        let uri = format!("{}{mark}{TAG_PARAMETER}={tag}", request.uri());
+        // It was a URL, and what is added is encoded.
+        let _ = request.set_uri(uri);
+    });
+    let signed = Box::pin(bound.presigned(config)).await.map_err(files_error)?;
     Ok(signed.uri().to_owned())
 }
 

@@ -20,6 +20,7 @@ pub use documents::{DocumentError, DocumentKind, Documents};
 pub(crate) use error::failure_text;
 pub use error::{FilesError, UploadError};
 pub use file_name::{FileName, InvalidFileName, nfc};
+pub(crate) use link::TAG_PARAMETER;
 #[cfg(any(test, fuzzing))]
 pub(crate) use locker::fuzz;
 pub use locker::{Locker, NewFile, StoredFile};

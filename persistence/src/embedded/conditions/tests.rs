@@ -165,6 +165,10 @@ fn every_combination_is_answered_as_the_rfc_says() {
             Answer::PreconditionFailed => Outcome::PreconditionFailed,
             Answer::NotSatisfiable => Outcome::NotSatisfiable,
         };
-        assert_eq!(Conditions(headers.collect()).evaluate(&object), expected, "{case:?}");
+        assert_eq!(
+            Conditions { headers: headers.collect(), bound_to: None }.evaluate(&object),
+            expected,
+            "{case:?}"
+        );
     }
 }

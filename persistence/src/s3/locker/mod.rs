@@ -131,14 +131,14 @@ impl Locker {
         Ok(visible.into_iter().map(|(key, head)| stored_file(key[prefix.len()..].to_owned(), head)).collect())
     }
 
-    /// A URL under which the file can be fetched for an hour.
+    /// A URL under which the file can be fetched for an hour, and no other file that takes its place.
     pub async fn download_url(
         &self,
         owner: &str,
         name: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<String>, FilesError> {
-        let Some(key) = self.find(owner, name, now).await? else { return Ok(None) };
+        let Some((key, head)) = self.find(owner, name, now).await? else { return Ok(None) };
         let download = self
             .s3
             .presigner
@@ -146,39 +146,47 @@ impl Locker {
             .bucket(&self.s3.buckets.medilocker)
             .key(key)
             .response_content_disposition(link::attachment(name));
-        link::sign(download, now).await.map(Some)
+        link::sign(download, head.e_tag(), now).await.map(Some)
     }
 
     /// Deletes a file; says whether there was one.
     pub async fn delete(&self, owner: &str, name: &str, now: DateTime<Utc>) -> Result<bool, FilesError> {
         // Of two deletions at once, the later might hit a file that was stored after the earlier.
         let _turn = self.deleting.of(owner).lock().await;
-        let Some(key) = self.find(owner, name, now).await? else { return Ok(false) };
+        let Some((key, _)) = self.find(owner, name, now).await? else { return Ok(false) };
         self.remove(&key).await.map_err(FilesError::of_last_step)?;
         Ok(true)
     }
 
-    /// The key of the file of this name, if there is one. Names are composed today; an older key may be spelled otherwise and
+    /// The file of this name and its key, if there is one. Names are composed today; an older key may be spelled otherwise and
     /// is then found among all keys of its owner.
-    async fn find(&self, owner: &str, name: &str, now: DateTime<Utc>) -> Result<Option<String>, FilesError> {
+    async fn find(
+        &self,
+        owner: &str,
+        name: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(String, HeadObjectOutput)>, FilesError> {
         let prefix = prefix(owner)?;
         let name = nfc(name);
         let key = format!("{prefix}{name}");
-        if self.is_visible(owner, &key, now).await? {
-            return Ok(Some(key));
-        }
-        if name.is_ascii() {
-            return Ok(None);
+        let found = self.visible_under(owner, &key, now).await?;
+        if found.is_some() || name.is_ascii() {
+            return Ok(found);
         }
         let keys = self.keys(&prefix).await?;
         match keys.into_iter().find(|key| nfc(&key[prefix.len()..]) == name) {
-            Some(older) if self.is_visible(owner, &older, now).await? => Ok(Some(older)),
-            Some(_) | None => Ok(None),
+            Some(older) => self.visible_under(owner, &older, now).await,
+            None => Ok(None),
         }
     }
 
-    async fn is_visible(&self, owner: &str, key: &str, now: DateTime<Utc>) -> Result<bool, FilesError> {
-        Ok(!self.visible(owner, now, Wanted::Only(key)).await?.is_empty())
+    async fn visible_under(
+        &self,
+        owner: &str,
+        key: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Option<(String, HeadObjectOutput)>, FilesError> {
+        Ok(self.visible(owner, now, Wanted::Only(key)).await?.pop())
     }
 
     /// Those of the wanted objects that are there and belong to no upload under way, with their keys. No upload begins

@@ -1,9 +1,9 @@
 //! How nodes know each other: by a secret that all of them have, with which each call and each answer is sealed. A seal
 //! (HMAC-SHA256) covers whom the call is for, what it asks, when, for how long, and for which request; an answer's seal
-//! covers the call's, so that it answers that call and no other.
+//! covers the call's, so that it answers that call and no other. A random nonce makes every seal another one, and a node
+//! accepts a seal once ([`super::accepted`]).
 //!
-//! What is sealed can be read on the way, and sent once more within [`SKEW_SECONDS_MAX`]: the network between nodes is to be
-//! one that strangers are not on.
+//! What is sealed can be read on the way: the network between nodes is to be one that strangers are not on.
 
 use std::time::Duration;
 
@@ -36,14 +36,27 @@ pub(super) struct Envelope {
     pub(super) within_ms: u64,
     /// The request that it belongs to: 32 hexadecimal digits.
     pub(super) request_id: String,
+    /// Random: no other call has it. `None` in calls of versions before December 2026, and in calls to them.
+    pub(super) nonce: Option<String>,
+}
+
+/// The first half of a seal, by which it is remembered: too long for two seals to share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Tag(u128);
+
+impl Tag {
+    /// The tag of a seal, or of anything with 16 bytes or more; 0 otherwise.
+    pub(super) fn of(seal: &[u8]) -> Self {
+        Self(seal.first_chunk().map_or(0, |half| u128::from_be_bytes(*half)))
+    }
+}
+
+/// Whether a call that was made at `at` is of now, give or take what clocks may be apart.
+pub(super) const fn is_fresh(at: i64, now: i64) -> bool {
+    now.abs_diff(at) <= SKEW_SECONDS_MAX.unsigned_abs()
 }
 
 impl Envelope {
-    /// Whether it is of now, give or take what clocks may be apart.
-    pub(super) fn is_fresh(&self, now: i64) -> bool {
-        now.abs_diff(self.at) <= SKEW_SECONDS_MAX.unsigned_abs()
-    }
-
     /// How long there is left to answer: never longer than any ask may take.
     pub(super) fn within(&self) -> Duration {
         Duration::from_millis(self.within_ms).min(ASK_DEADLINE)
@@ -51,8 +64,13 @@ impl Envelope {
 
     /// Each line ends where the next begins: none of them has a line's end in it.
     fn sealed(&self, body: &[u8]) -> Vec<u8> {
-        let Self { path, to, at, within_ms, request_id } = self;
-        let mut sealed = format!("call\nPOST\n{path}\n{to}\n{at}\n{within_ms}\n{request_id}\n").into_bytes();
+        let Self { path, to, at, within_ms, request_id, nonce } = self;
+        let call = format!("call\nPOST\n{path}\n{to}\n{at}\n{within_ms}\n{request_id}\n");
+        let mut sealed = match nonce {
+            Some(nonce) => format!("once\n{nonce}\n{call}"),
+            None => call,
+        }
+        .into_bytes();
         sealed.extend_from_slice(body);
         sealed
     }
@@ -70,8 +88,8 @@ impl Seals {
         self.sign(&envelope.sealed(body))
     }
 
-    /// Whether one who knows the secret has sealed this call. Takes as long for any wrong seal.
-    pub(super) fn has_sealed(&self, envelope: &Envelope, body: &[u8], seal: &str) -> bool {
+    /// Reads the seal of this call; `None` unless one who knows the secret has sealed it. Takes as long for any wrong seal.
+    pub(super) fn tag(&self, envelope: &Envelope, body: &[u8], seal: &str) -> Option<Tag> {
         self.verify(&envelope.sealed(body), seal)
     }
 
@@ -82,16 +100,18 @@ impl Seals {
 
     /// Whether one who knows the secret has sealed this as the answer to that call.
     pub(super) fn has_sealed_answer(&self, call: &str, body: &[u8], seal: &str) -> bool {
-        self.verify(&answer(call, body), seal)
+        self.verify(&answer(call, body), seal).is_some()
     }
 
     fn sign(&self, sealed: &[u8]) -> String {
         hex::encode(hmac::sign(&self.signing, sealed))
     }
 
-    fn verify(&self, sealed: &[u8], seal: &str) -> bool {
-        let is_of = |seal: &[u8], key| hmac::verify(key, sealed, seal).is_ok();
-        hex::decode(seal).is_ok_and(|seal| self.known.iter().any(|key| is_of(&seal, key)))
+    fn verify(&self, sealed: &[u8], seal: &str) -> Option<Tag> {
+        // The bytes count: one seal can be spelled in several ways.
+        let seal = hex::decode(seal).ok()?;
+        let is_good = self.known.iter().any(|key| hmac::verify(key, sealed, &seal).is_ok());
+        is_good.then(|| Tag::of(&seal))
     }
 }
 
@@ -114,29 +134,36 @@ mod tests {
             at: 1_764_000_000,
             within_ms: 15_000,
             request_id: "6f1ed002ab5595859014ebf0951522d9".to_owned(),
+            nonce: Some("0b7c2d8f5f3b4e0c9a86d1c2e3f40516".to_owned()),
         }
+    }
+
+    fn has_sealed(seals: &Seals, envelope: &Envelope, body: &[u8], seal: &str) -> bool {
+        seals.tag(envelope, body, seal).is_some()
     }
 
     #[test]
     fn whatever_is_altered_breaks_the_seal() {
         let (ours, body) = (seals(7), b"a body");
         let seal = ours.seal(&envelope(), body);
-        assert!(ours.has_sealed(&envelope(), body, &seal));
-        assert!(!seals(8).has_sealed(&envelope(), body, &seal), "another secret");
+        assert!(has_sealed(&ours, &envelope(), body, &seal));
+        assert!(!has_sealed(&seals(8), &envelope(), body, &seal), "another secret");
         for altered in [
             Envelope { path: "/node/view", ..envelope() },
             Envelope { to: "10.0.0.2:7000".to_owned(), ..envelope() },
             Envelope { at: 1_764_000_001, ..envelope() },
             Envelope { within_ms: 1_500, ..envelope() },
             Envelope { request_id: "6f1ed002ab5595859014ebf0951522d8".to_owned(), ..envelope() },
+            Envelope { nonce: Some("0b7c2d8f5f3b4e0c9a86d1c2e3f40517".to_owned()), ..envelope() },
+            Envelope { nonce: None, ..envelope() },
         ] {
-            assert!(!ours.has_sealed(&altered, body, &seal), "{altered:?}");
+            assert!(!has_sealed(&ours, &altered, body, &seal), "{altered:?}");
         }
         for altered in [&b"another body"[..], b"a bod", b""] {
-            assert!(!ours.has_sealed(&envelope(), altered, &seal));
+            assert!(!has_sealed(&ours, &envelope(), altered, &seal));
         }
         for wrong in ["", "00", &seal[2..], &format!("{seal}00"), &seal.replace(['0', '1'], "2"), "é"] {
-            assert!(!ours.has_sealed(&envelope(), body, wrong), "{wrong}");
+            assert!(!has_sealed(&ours, &envelope(), body, wrong), "{wrong}");
         }
     }
 
@@ -149,7 +176,7 @@ mod tests {
             let (listener, speaker) = (of(listener), of(speaker));
             let call = speaker.seal(&envelope(), b"one");
             let answer = listener.seal_answer(&call, b"done");
-            listener.has_sealed(&envelope(), b"one", &call)
+            has_sealed(&listener, &envelope(), b"one", &call)
                 && speaker.has_sealed_answer(&call, b"done", &answer)
         };
         for (before, after) in steps.iter().zip(&steps[1..]) {
@@ -172,11 +199,30 @@ mod tests {
 
     #[test]
     fn a_call_is_good_for_as_long_as_clocks_may_be_apart() {
-        let envelope = envelope();
+        let at = envelope().at;
         for (off, fresh) in [(-61, false), (-60, true), (0, true), (60, true), (61, false)] {
-            assert_eq!(envelope.is_fresh(envelope.at + off), fresh, "{off}");
+            assert_eq!(is_fresh(at, at + off), fresh, "{off}");
         }
-        assert!(!Envelope { at: i64::MIN, ..envelope }.is_fresh(i64::MAX));
+        assert!(!is_fresh(i64::MIN, i64::MAX));
+    }
+
+    #[test]
+    fn a_nonce_cannot_be_taken_for_a_part_of_the_body() {
+        let (ours, with) = (seals(7), envelope());
+        let seal = ours.seal(&with, b"a body");
+        let without = Envelope { nonce: None, ..envelope() };
+        let body = format!("{}\na body", with.nonce.unwrap());
+        assert!(!has_sealed(&ours, &without, body.as_bytes(), &seal));
+    }
+
+    #[test]
+    fn a_seal_has_one_tag_however_it_is_spelled() {
+        let ours = seals(7);
+        let seal = ours.seal(&envelope(), b"one");
+        let tag = ours.tag(&envelope(), b"one", &seal);
+        assert!(tag.is_some());
+        assert_eq!(ours.tag(&envelope(), b"one", &seal.to_uppercase()), tag);
+        assert_ne!(ours.tag(&envelope(), b"two", &ours.seal(&envelope(), b"two")), tag);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use actix_web::web::Bytes;
 use chrono::NaiveDate;
 use engine::{Answer, Chance, Clock, Command, DayView, DoctorId, EngineError, Peers};
 use futures::FutureExt;
@@ -17,7 +18,7 @@ use tracing::Instrument;
 
 use super::auth::{Envelope, Seals};
 use super::wire::{self, Nonsense};
-use super::{ASK, AT, BODY_BYTES_MAX, SEAL, VIEW, WITHIN};
+use super::{ASK, AT, BODY_BYTES_MAX, NONCE, SEAL, VIEW, WITHIN};
 use crate::config::SigningSecrets;
 use crate::{http_client, telemetry};
 
@@ -46,9 +47,11 @@ pub(crate) struct HttpPeers {
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failure {
-    /// The call has not been sent, or was refused unread.
+    /// The call has not been sent.
     NothingHappened,
-    /// There was no place in time; nothing happened.
+    /// The node has refused the call, and done nothing: it does not know the seal.
+    Refused,
+    /// There was no place in time, here or there; nothing happened.
     Busy,
     /// It may have been read.
     Unknown,
@@ -58,7 +61,7 @@ impl Failure {
     /// `silence`: what is known when it may have been read.
     fn means(self, silence: EngineError) -> EngineError {
         match self {
-            Self::NothingHappened => EngineError::NotHere,
+            Self::NothingHappened | Self::Refused => EngineError::NotHere,
             Self::Busy => EngineError::Busy,
             Self::Unknown => silence,
         }
@@ -108,14 +111,27 @@ impl HttpPeers {
         let request_id = telemetry::request_id().unwrap_or_else(|| format!("{:032x}", self.chance.bits()));
         let (to, at) = (to.to_owned(), self.clock.now().timestamp());
         let (seals, places) = (self.seals.clone(), self.places(&to));
-        let request = self.http.post(format!("http://{to}{path}"));
+        let nonce = Some(format!("{:032x}", self.chance.bits()));
+        let (http, url, body) = (self.http.clone(), format!("http://{to}{path}"), Bytes::from(body));
         let exchange = async move {
             let place = timeout(within, places.acquire_owned()).await;
             let Ok(Ok(_place)) = place else { return Err(Failure::Busy) };
-            let left = until.saturating_duration_since(Instant::now());
-            let within_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-            let envelope = Envelope { path, to, at, within_ms, request_id };
-            exchange(request.timeout(left), &seals, &envelope, body).await
+            let left = || until.saturating_duration_since(Instant::now());
+            let within_ms = u64::try_from(left().as_millis()).unwrap_or(u64::MAX);
+            let mut envelope = Envelope { path, to, at, within_ms, request_id, nonce };
+            let mut answer = exchange(http.post(&url).timeout(left()), &seals, &envelope, body.clone()).await;
+            // A version before December 2026 refuses every call with a nonce, until all nodes are upgraded.
+            if answer == Err(Failure::Refused) {
+                envelope.nonce = None;
+                answer = exchange(http.post(&url).timeout(left()), &seals, &envelope, body).await;
+            }
+            if answer == Err(Failure::Refused) {
+                tracing::warn!(
+                    node.address = envelope.to,
+                    "another node does not know our seal: do KOKORO_CLUSTER_SECRET, addresses and clocks agree"
+                );
+            }
+            answer
         };
         let running = AbortOnDropHandle::new(self.runtime.spawn(exchange.in_current_span()));
         async move { running.await.unwrap_or(Err(Failure::Unknown)) }.boxed()
@@ -135,7 +151,7 @@ async fn exchange(
     request: RequestBuilder,
     seals: &Seals,
     envelope: &Envelope,
-    body: Vec<u8>,
+    body: Bytes,
 ) -> Result<Vec<u8>, Failure> {
     let seal = seals.seal(envelope, &body);
     let request = request
@@ -144,16 +160,16 @@ async fn exchange(
         .header(telemetry::REQUEST_ID.as_str(), &envelope.request_id)
         .header(SEAL, &seal)
         .body(body);
+    let request = match &envelope.nonce {
+        Some(nonce) => request.header(NONCE, nonce),
+        None => request,
+    };
     let mut answer = request.send().await?;
     match answer.status().as_u16() {
         200 => {}
-        401 => {
-            tracing::warn!(
-                node.address = envelope.to,
-                "another node does not know our seal: do KOKORO_CLUSTER_SECRET, addresses and clocks agree"
-            );
-            return Err(Failure::NothingHappened);
-        }
+        401 => return Err(Failure::Refused),
+        // It has no room to remember the call.
+        503 => return Err(Failure::Busy),
         status => {
             tracing::warn!(node.address = envelope.to, http.status = status, "another node gave no answer");
             return Err(Failure::Unknown);

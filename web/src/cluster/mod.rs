@@ -5,6 +5,7 @@
 //! [`engine::EngineError::NotHere`], after which another node may be asked; one that may have been read and whose answer
 //! is missing or makes no sense may have happened.
 
+mod accepted;
 mod auth;
 mod client;
 mod server;
@@ -24,5 +25,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const AT: &str = "x-kokoro-at";
 /// How long its caller waits, in milliseconds.
 const WITHIN: &str = "x-kokoro-within-ms";
+/// A random number, in hexadecimal digits, which no two calls share.
+const NONCE: &str = "x-kokoro-nonce";
 /// The seal of a call or of an answer.
 const SEAL: &str = "x-kokoro-seal";

@@ -14,9 +14,10 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use engine::{Chance, Clock, Router};
 use tokio::time::Instant;
 
-use super::auth::{Envelope, Seals};
+use super::accepted::{Acceptance, Accepted};
+use super::auth::{Envelope, Seals, is_fresh};
 use super::wire::{self, Nonsense};
-use super::{ASK, AT, BODY_BYTES_MAX, SEAL, VIEW, WITHIN};
+use super::{ASK, AT, BODY_BYTES_MAX, NONCE, SEAL, VIEW, WITHIN};
 use crate::body::{self, BodyLimit};
 use crate::config::{ServerConfig, SigningSecrets};
 use crate::error::ApiError;
@@ -30,6 +31,7 @@ const STOP_SECONDS: u64 = 2;
 /// What lets other nodes in.
 pub(crate) struct Door {
     seals: Seals,
+    accepted: Accepted,
     /// The address under which the others know this node.
     address: String,
     router: Router,
@@ -57,10 +59,11 @@ impl Door {
         router: Router,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { seals: Seals::new(secrets), address, router, clock }
+        let accepted = Accepted::since(clock.now().timestamp());
+        Self { seals: Seals::new(secrets), accepted, address, router, clock }
     }
 
-    /// Reads a call, unless its head shows already that it is no node's.
+    /// Reads a call, unless its head shows already that it is no node's. Accepts it once.
     async fn admit(
         &self,
         path: &'static str,
@@ -76,13 +79,17 @@ impl Door {
         };
         let within_ms = u64::try_from(within_ms).map_err(|_| ApiError::Unauthenticated)?;
         let (to, request_id) = (self.address.clone(), request_id.into_text());
-        let envelope = Envelope { path, to, at, within_ms, request_id };
-        if !envelope.is_fresh(self.clock.now().timestamp()) {
+        let envelope =
+            Envelope { path, to, at, within_ms, request_id, nonce: header(NONCE).map(str::to_owned) };
+        if !is_fresh(at, self.clock.now().timestamp()) {
             return Err(ApiError::Unauthenticated);
         }
         let body = body::read(request, payload.into_inner()).await?;
-        if !self.seals.has_sealed(&envelope, &body, seal) {
-            return Err(ApiError::Unauthenticated);
+        let tag = self.seals.tag(&envelope, &body, seal).ok_or(ApiError::Unauthenticated)?;
+        match self.accepted.enter(at, tag, self.clock.now().timestamp()) {
+            Acceptance::First => {}
+            Acceptance::Repeat => return Err(ApiError::Unauthenticated),
+            Acceptance::Full => return Err(ApiError::Busy),
         }
         Ok(Call { body, seal: seal.to_owned(), until: begun + envelope.within() })
     }

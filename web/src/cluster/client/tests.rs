@@ -45,6 +45,10 @@ enum Does {
     Answer(Vec<u8>),
     /// The same, and then closes the connection.
     AnswerAndClose(Vec<u8>),
+    /// Refuses a call that has a nonce.
+    RefuseNonce,
+    /// Seals this and says it, to a call that has no nonce.
+    AnswerWithoutNonce(Vec<u8>),
     /// Seals this for another call.
     AnswerAnother(Vec<u8>),
 }
@@ -58,8 +62,14 @@ async fn node(does: Vec<Does>) -> (String, mpsc::UnboundedReceiver<()>) {
         let mut does = does.into_iter();
         while does.len() > 0 {
             let (mut stream, _) = listener.accept().await.unwrap();
-            while let Some(seal) = call(&mut stream).await {
-                if !answer(&mut stream, &seal, does.next().unwrap()).await {
+            while let Some((seal, nonce)) = call(&mut stream).await {
+                let does = does.next().unwrap();
+                match does {
+                    Does::RefuseNonce => assert!(nonce.is_some()),
+                    Does::AnswerWithoutNonce(_) => assert_eq!(nonce, None),
+                    _ => {}
+                }
+                if !answer(&mut stream, &seal, does).await {
                     break;
                 }
             }
@@ -70,8 +80,8 @@ async fn node(does: Vec<Does>) -> (String, mpsc::UnboundedReceiver<()>) {
     (address, closings)
 }
 
-/// Reads a call; gives its seal.
-async fn call(stream: &mut TcpStream) -> Option<String> {
+/// Reads a call; gives its seal, and its nonce if it has one.
+async fn call(stream: &mut TcpStream) -> Option<(String, Option<String>)> {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes);
@@ -84,7 +94,7 @@ async fn call(stream: &mut TcpStream) -> Option<String> {
                     .map(|(_, value)| value.to_owned())
             };
             if body.len() == field("content-length").unwrap().parse::<usize>().unwrap() {
-                return field(SEAL);
+                return field(SEAL).map(|seal| (seal, field(NONCE)));
             }
         }
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
@@ -104,7 +114,10 @@ async fn answer(stream: &mut TcpStream, seal: &str, does: Does) -> bool {
         }
         Does::HangUp => return false,
         Does::Say(text) => (text, false),
-        Does::Answer(body) => (sealed(&seals.seal_answer(seal, &body), &body), true),
+        Does::RefuseNonce => ("HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_owned(), false),
+        Does::Answer(body) | Does::AnswerWithoutNonce(body) => {
+            (sealed(&seals.seal_answer(seal, &body), &body), true)
+        }
         Does::AnswerAndClose(body) => (sealed(&seals.seal_answer(seal, &body), &body), false),
         Does::AnswerAnother(body) => (sealed(&seals.seal_answer("another", &body), &body), true),
     };
@@ -178,7 +191,7 @@ async fn what_may_have_been_read_may_have_happened() {
 #[tokio::test]
 async fn what_a_node_says_of_itself_is_believed() {
     let refused = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_owned();
-    let (address, _) = node(vec![Does::Say(refused)]).await;
+    let (address, _) = node(vec![Does::Say(refused.clone()), Does::Say(refused)]).await;
     assert_eq!(ask(&peers(), &address, LONG).await, Err(EngineError::NotHere));
     for error in [
         EngineError::NotHere,
@@ -197,6 +210,16 @@ async fn what_a_node_says_of_itself_is_believed() {
     let day = Ok(DayView::new(SlotSet::EMPTY));
     let (address, _) = node(vec![Does::Answer(wire::write_view(&day))]).await;
     assert_eq!(view(&peers(), &address, LONG).await, day);
+}
+
+#[tokio::test]
+async fn node_of_an_older_version_is_called_without_a_nonce() {
+    let (address, _) = node(vec![Does::RefuseNonce, Does::AnswerWithoutNonce(cancelled())]).await;
+    assert_eq!(ask(&peers(), &address, LONG).await, Ok(Answer::Cancelled));
+    // No room to remember the call: nothing happened, and there is no second attempt.
+    let full = "HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n".to_owned();
+    let (address, _) = node(vec![Does::Say(full)]).await;
+    assert_eq!(ask(&peers(), &address, LONG).await, Err(EngineError::Busy));
 }
 
 #[tokio::test]

@@ -130,7 +130,8 @@ async fn what_was_sealed_is_what_counts() {
     let body = wire::write_ask(&doctor(), &book("ada@x.com"));
     let (seals, at) = (Seals::new(&secret(7)), node.clock.now().timestamp());
     let request_id = "6f1ed002ab5595859014ebf0951522d9".to_owned();
-    let envelope = Envelope { path: ASK, to: node.address.clone(), at, within_ms: 9_000, request_id };
+    let envelope =
+        Envelope { path: ASK, to: node.address.clone(), at, within_ms: 9_000, request_id, nonce: None };
     let send = async |path: &str, at: i64, seal: &str, body: &[u8]| {
         let request =
             crate::http_client::outgoing().build().unwrap().post(format!("http://{}{path}", node.address));
@@ -175,6 +176,92 @@ async fn a_call_is_refused_by_its_head_before_its_body_comes() {
     ] {
         let line = node.says(&head(&fields)).await;
         assert!(line.contains(status), "{fields}: {line}");
+    }
+    node.stop().await;
+}
+
+/// A call that was overheard, to be sent again.
+struct Overheard {
+    envelope: Envelope,
+    body: Vec<u8>,
+    seal: String,
+}
+
+impl Overheard {
+    fn of(node: &Fixture, nonce: Option<&str>) -> Self {
+        let envelope = Envelope {
+            path: ASK,
+            to: node.address.clone(),
+            at: node.clock.now().timestamp(),
+            within_ms: 9_000,
+            request_id: "6f1ed002ab5595859014ebf0951522d9".to_owned(),
+            nonce: nonce.map(str::to_owned),
+        };
+        let body = wire::write_ask(&doctor(), &book("ada@x.com"));
+        let seal = Seals::new(&secret(7)).seal(&envelope, &body);
+        Self { envelope, body, seal }
+    }
+
+    async fn send(&self) -> u16 {
+        self.send_to(&self.envelope.to).await
+    }
+
+    async fn send_to(&self, address: &str) -> u16 {
+        let Envelope { path, at, within_ms, request_id, nonce, .. } = &self.envelope;
+        let request = crate::http_client::outgoing().build().unwrap().post(format!("http://{address}{path}"));
+        let request = request.header(AT, *at).header(WITHIN, *within_ms).header(SEAL, &self.seal);
+        let request = nonce.iter().fold(request, |request, nonce| request.header(NONCE, nonce));
+        let request = request.header("x-request-id", request_id).body(self.body.clone());
+        request.send().await.unwrap().status().as_u16()
+    }
+}
+
+#[actix_web::test]
+async fn overheard_call_is_refused_when_it_comes_again() {
+    let node = Fixture::start().await;
+    // With a nonce, and as a version before December 2026 calls.
+    for nonce in [Some("0b7c2d8f5f3b4e0c9a86d1c2e3f40516"), None] {
+        let mut call = Overheard::of(&node, nonce);
+        assert_eq!(call.send().await, 200);
+        for later in [0, 1, 59, 61] {
+            assert_eq!(call.send().await, 401, "{later} s later");
+            node.clock.advance(TimeDelta::seconds(later));
+        }
+        call.seal = call.seal.to_uppercase();
+        assert_eq!(call.send().await, 401);
+        let with = if nonce.is_some() { None } else { Some("0b7c2d8f5f3b4e0c9a86d1c2e3f40516".to_owned()) };
+        call = Overheard::of(&node, nonce);
+        call.envelope.nonce = with;
+        assert_eq!(call.send().await, 401, "a nonce that was taken off or added");
+    }
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn overheard_call_is_refused_by_the_node_s_next_life() {
+    let node = Fixture::start().await;
+    let call = Overheard::of(&node, Some("0b7c2d8f5f3b4e0c9a86d1c2e3f40516"));
+    node.clock.advance(TimeDelta::seconds(1));
+    let door = Door::new(&secret(7), node.address.clone(), node.engine.router(), node.clock.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let config = ServerConfig { workers: 1, ..ServerConfig::default() };
+    let next = NodeServer::start(listener, door, Arc::new(SeededChance::new(2)), &config).unwrap();
+    assert_eq!(call.send_to(&address).await, 401);
+    assert_eq!(call.send().await, 200, "the same call is good where the node has not restarted");
+    next.stop().await;
+    node.stop().await;
+}
+
+#[actix_web::test]
+async fn same_command_can_be_asked_again() {
+    let node = Fixture::start().await;
+    let peers = peers(7, &node.clock);
+    assert!(matches!(node.ask(&peers, "ada@x.com").await, Ok(Answer::Booked(_))));
+    // Within the same second, for the same request.
+    for _ in 0..3 {
+        assert_eq!(node.ask(&peers, "ada@x.com").await, Err(Rejection::AlreadyBooked.into()));
     }
     node.stop().await;
 }

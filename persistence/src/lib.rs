@@ -39,7 +39,7 @@ pub use dynamo::{
     LISTED_DATES_MAX, NewAccount, PaymentRow, Payments, ProfileChange, ProfileText, Profiles, PublicDoctor,
     StoredPayment, Subscription, UserBookings,
 };
-pub use embedded::{EmbeddedDynamo, EmbeddedError, EmbeddedS3, OwnProcess, Where};
+pub use embedded::{Admission, EmbeddedDynamo, EmbeddedError, EmbeddedS3, OwnProcess, Where};
 pub use s3::{
     BucketNames, BucketsError, DocumentError, DocumentKind, Documents, FileName, FilesError, InvalidFileName,
     Locker, NewFile, S3, StoredFile, UploadError, nfc,

@@ -210,14 +210,19 @@ async fn questions_of_four_accounts_of_one_address_leave_places_for_others() {
 
 /// A connection from 127.0.0.`last` on which one request has been answered; `None` if it was closed instead.
 async fn idle(app: &TestApp, last: u8) -> Option<TcpStream> {
+    idle_at(app.url.trim_start_matches("http://"), "/healthz", b"}", last).await
+}
+
+/// The same at another server, whose answers end so.
+async fn idle_at(server: &str, path: &str, end: &[u8], last: u8) -> Option<TcpStream> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((address(last), 0).into()).unwrap();
-    let mut connection =
-        socket.connect(app.url.trim_start_matches("http://").parse().unwrap()).await.unwrap();
-    let _ = connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut connection = socket.connect(server.parse().unwrap()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let _ = connection.write_all(request.as_bytes()).await;
     let mut answer = Vec::new();
     let whole = async {
-        while !answer.ends_with(b"}") {
+        while !answer.ends_with(end) {
             if connection.read_buf(&mut answer).await.unwrap_or(0) == 0 {
                 return false;
             }
@@ -243,6 +248,79 @@ async fn idle_connections_of_one_address_leave_room_for_others() {
     // A connection that ends makes room for another of its address.
     drop(held.pop());
     timeout(DEADLINE, async { while idle(&app, 1).await.is_none() {} }).await.unwrap();
+    app.stop().await;
+}
+
+/// The address of the S3 that a link leads to.
+fn server_of(link: &str) -> String {
+    link.trim_start_matches("http://").split('/').next().unwrap().to_owned()
+}
+
+/// The connections to the S3 of an application that are idle after 127.0.0.`last` has made so many.
+async fn idle_at_s3(server: &str, last: u8, attempts: usize) -> Vec<TcpStream> {
+    let mut held = Vec::new();
+    for _ in 0..attempts {
+        held.extend(idle_at(server, "/", b"</Error>", last).await);
+    }
+    held
+}
+
+/// Stores a file, and gives the link to it.
+async fn link(app: &TestApp, user: &TestUser) -> String {
+    let body = json!({"email": user.email, "files": [file("x.txt", b"x")]});
+    assert_eq!(app.as_user(user).post(UPLOAD, body).await.0, 200);
+    let body = json!({"email": user.email, "filename": "x.txt"});
+    let (_, body) = app.as_user(user).post("/medilocker/download", body).await;
+    body["download_url"].as_str().unwrap().to_owned()
+}
+
+#[actix_web::test]
+async fn links_open_for_others_when_one_address_holds_its_share_of_connections() {
+    let app = started().await;
+    let link = link(&app, &app.user("ada").await).await;
+    let mut held = idle_at_s3(&server_of(&link), 1, 80).await;
+    assert_eq!(held.len(), 64);
+    for _ in 0..20 {
+        // A connection of its own for each.
+        assert_eq!(client(2).get(&link).send().await.unwrap().status(), 200);
+    }
+    drop(held.pop());
+    let served = async { while idle_at_s3(&server_of(&link), 1, 1).await.is_empty() {} };
+    timeout(DEADLINE, served).await.unwrap();
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn uploads_have_room_when_strangers_hold_every_connection_for_links() {
+    let app = started().await;
+    let (ada, others) = (app.user("ada").await, users(&app, 6).await);
+    let server = server_of(&link(&app, &ada).await);
+    let mut held = Vec::new();
+    for last in 11..=14 {
+        held.extend(idle_at_s3(&server, last, 64).await);
+    }
+    assert_eq!(held.len(), 256);
+    let uploads = others.iter().map(async |user| {
+        let body = json!({"email": user.email, "files": [file("x.txt", b"x")]});
+        app.as_user(user).post(UPLOAD, body).await
+    });
+    let answers = timeout(DEADLINE, join_all(uploads)).await.unwrap();
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    // They did not wait until idle connections were closed, which happens after 30 s.
+    let is_open = |connection: &TcpStream| {
+        connection.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    assert!(held.iter().all(is_open));
+    app.stop().await;
+}
+
+#[actix_web::test]
+async fn trusted_proxy_may_hold_every_connection_for_links() {
+    let mut config = config();
+    config.server.trusted_proxies = vec!["127.0.0.9".parse::<std::net::IpAddr>().unwrap().into()];
+    let app = TestApp::start_with(config).await;
+    let server = server_of(&link(&app, &app.user("ada").await).await);
+    assert_eq!(idle_at_s3(&server, 9, 80).await.len(), 80);
     app.stop().await;
 }
 

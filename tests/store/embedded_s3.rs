@@ -53,10 +53,13 @@ async fn files_and_their_urls_outlive_a_restart_beside_the_tables() {
         (tables, EmbeddedS3::start(Where::File(folder), listen).unwrap())
     };
     let (tables, files) = start(None);
-    let listen = address(&files.endpoint()).parse().unwrap();
+    let public = files.public_address();
+    let listen = public.trim_start_matches("http://").parse().unwrap();
     let dynamo = harness::connect(&tables.endpoint()).await;
     dynamo.create_missing_tables().await.unwrap();
-    let locker = connect(files.endpoint()).await.locker(&dynamo);
+    let s3 = S3::connect(files.endpoint(), Some(public), BucketNames::default()).await.unwrap();
+    s3.create_missing_buckets().await.unwrap();
+    let locker = s3.locker(&dynamo);
     locker.upload("ada@x.com", vec![file("a", b"bytes")], now()).await.unwrap();
     let url = locker.download_url("ada@x.com", "a", now()).await.unwrap().unwrap();
     files.stop();
@@ -75,7 +78,7 @@ async fn urls_carry_the_address_that_browsers_know_and_are_good_there() {
     let dynamo = harness::connect(&tables.endpoint()).await;
     dynamo.create_missing_tables().await.unwrap();
     let server = EmbeddedS3::start(Where::Memory, None).unwrap();
-    let address = address(&server.endpoint());
+    let address = server.public_address();
     let port = address.rsplit_once(':').unwrap().1;
     // Another name for this machine, as a proxy has that hands the Host on.
     let public = format!("http://localhost:{port}");
@@ -242,16 +245,21 @@ async fn what_it_does_not_know_or_cannot_keep_it_refuses() {
 #[tokio::test]
 async fn a_stopped_server_is_gone_and_so_is_what_was_in_memory() {
     let server = EmbeddedS3::start(Where::Memory, None).unwrap();
-    let address = address(&server.endpoint());
-    assert!(TcpStream::connect(&address).await.is_ok());
+    let addresses = [server.endpoint().address().unwrap().to_owned(), server.public_address()]
+        .map(|address| address.trim_start_matches("http://").to_owned());
+    for address in &addresses {
+        assert!(TcpStream::connect(address).await.is_ok());
+    }
     server.stop();
-    assert!(TcpStream::connect(&address).await.is_err());
+    for address in &addresses {
+        assert!(TcpStream::connect(address).await.is_err());
+    }
 }
 
 #[tokio::test]
 async fn an_address_that_is_taken_is_an_error() {
     let server = EmbeddedS3::start(Where::Memory, None).unwrap();
-    let taken = address(&server.endpoint()).parse().unwrap();
+    let taken = server.public_address().trim_start_matches("http://").parse().unwrap();
     assert!(EmbeddedS3::start(Where::Memory, Some(taken)).is_err());
 }
 

@@ -11,8 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::Error;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::dev::Extensions;
+use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Bytes;
 use ipnet::IpNet;
@@ -44,6 +46,12 @@ pub(crate) struct Connection {
 
 /// A connection that is not idle until this is dropped.
 pub(crate) struct Busy(Arc<Open>);
+
+/// An open connection of another server than actix, which is never closed for being idle.
+pub(crate) struct Held {
+    _busy: Busy,
+    _connection: Connection,
+}
 
 /// The body of an answer that takes its time, during which its connection is not idle.
 pub(crate) struct BusyBody {
@@ -88,16 +96,23 @@ impl Connections {
         let tls = || connection.downcast_ref::<TlsStream<TcpStream>>().map(|stream| stream.get_ref().0);
         let Some(stream) = connection.downcast_ref::<TcpStream>().or_else(tls) else { return };
         match self.admit(stream) {
-            Ok(connection) => drop(data.insert(connection)),
-            Err(why) => {
-                metrics::connection_closed(why);
-                // An error says that the client has closed it.
-                let _ = SockRef::from(stream).shutdown(Shutdown::Both);
-            }
+            Some(connection) => drop(data.insert(connection)),
+            // An error says that the client has closed it.
+            None => drop(SockRef::from(stream).shutdown(Shutdown::Both)),
         }
     }
 
-    fn admit(&self, stream: &TcpStream) -> Result<Connection, ConnectionClosed> {
+    /// Counts a connection that another server than actix has accepted; `None`: it is to be closed.
+    pub(crate) fn hold(&self, stream: &TcpStream) -> Option<Held> {
+        let connection = self.admit(stream)?;
+        Some(Held { _busy: connection.busy(), _connection: connection })
+    }
+
+    fn admit(&self, stream: &TcpStream) -> Option<Connection> {
+        self.try_admit(stream).inspect_err(|why| metrics::connection_closed(*why)).ok()
+    }
+
+    fn try_admit(&self, stream: &TcpStream) -> Result<Connection, ConnectionClosed> {
         let address = stream.peer_addr().map_err(|_| ConnectionClosed::Refused)?.ip();
         let network = Network::of(address);
         let is_exempt = is_trusted(&address, &self.0.trusted);
@@ -192,6 +207,15 @@ impl Drop for Busy {
         self.0.idle_since.store(self.0.age(), Ordering::Relaxed);
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Keeps the connection of a request from being idle until the request is answered.
+pub(crate) async fn busy_until_answered<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let _busy = request.request().conn_data::<Connection>().map(Connection::busy);
+    next.call(request).await
 }
 
 impl BusyBody {

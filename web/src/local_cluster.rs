@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::{Config, Place};
-use crate::startup::TOKEN_SECRET;
+use crate::startup::{TOKEN_SECRET, admission};
 use crate::supervisor;
 
 /// How many nodes one machine is good for.
@@ -53,7 +53,9 @@ impl LocalCluster {
         let folder = DataFolder::lock(folder)?;
         let secret = folder.secret(TOKEN_SECRET)?;
         let dynamo = EmbeddedDynamo::start_at(Where::File(folder.clone()), config.store.embedded_listen)?;
-        let s3 = EmbeddedS3::start(Where::File(folder), config.files.embedded_listen)?;
+        let admission = admission(&config.server.trusted_proxies);
+        let s3 = EmbeddedS3::start_sharing(Where::File(folder), config.files.embedded_listen, admission)?;
+        let links_at = config.files.public_endpoint.clone().unwrap_or_else(|| s3.public_address());
         let Endpoint::With { address: s3_address, keys } = s3.endpoint() else {
             anyhow::bail!("the embedded S3 has no keys");
         };
@@ -61,6 +63,7 @@ impl LocalCluster {
         let env = vec![
             ("DYNAMODB_ENDPOINT", dynamo.address()),
             ("S3_ENDPOINT", s3_address),
+            ("S3_PUBLIC_ENDPOINT", links_at),
             ("AWS_REGION", "us-east-1".to_owned()),
             // Both servers have the key of the data folder.
             ("AWS_ACCESS_KEY_ID", keys.id),

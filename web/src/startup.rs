@@ -39,8 +39,8 @@ use crate::services::{
 };
 use crate::state::AppState;
 use crate::supervisor;
-pub(crate) use stores::TOKEN_SECRET;
 use stores::{Embedded, Stores};
+pub(crate) use stores::{TOKEN_SECRET, admission};
 
 /// What the program takes from the machine; tests give their own.
 pub struct Surroundings {

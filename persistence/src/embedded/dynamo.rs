@@ -12,14 +12,13 @@
 use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use embedded::{Database, OpenError, Refusal};
-use engine::chance::{Chance, SystemChance};
 use engine::{Clock, SystemClock};
 use hyper::service::service_fn;
 use tokio::sync::watch;
@@ -87,7 +86,7 @@ impl EmbeddedDynamo {
             Where::Memory => (Database::memory(clock), None),
             Where::File(folder) => (open(folder.path(), clock)?, Some(folder)),
         };
-        let listener = address.map_or_else(listen, TcpListener::bind)?;
+        let listener = address.map_or_else(http::listen_hidden, TcpListener::bind)?;
         listener.set_nonblocking(true)?;
         let (stop, stopping) = watch::channel(false);
         let address = listener.local_addr()?;
@@ -103,7 +102,7 @@ impl EmbeddedDynamo {
                 async move { Ok::<_, Infallible>(dynamo_http::answer(&database, &verifier, request).await) }
             });
             server.spawn(format!("dynamo-{number}"), move || {
-                http::serve("embedded DynamoDB", listener, service, stopping)
+                http::serve("embedded DynamoDB", (listener, http::everybody()), service, stopping)
             })?;
         }
         if let Some(folder) = &server.folder {
@@ -211,13 +210,6 @@ fn open(folder: &Path, clock: embedded::Clock) -> Result<Database, EmbeddedError
 fn is_old(folder: &Path) -> bool {
     let has_file = fs::metadata(folder.join(OLD_FILE)).is_ok_and(|file| file.len() > 0);
     has_file && !Database::is_in(&folder.join(FOLDER))
-}
-
-/// A random loopback address where the system has the whole of `127.0.0.0/8`, else the usual one.
-fn listen() -> io::Result<TcpListener> {
-    let [a, b, c, ..] = SystemChance.bits().to_le_bytes();
-    let hidden = Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254));
-    TcpListener::bind((hidden, 0)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]

@@ -1,10 +1,13 @@
 //! How the embedded servers are reached over a socket: HTTP/1.1, so many connections at once, one request at a time on each.
 
+use std::any::Any;
 use std::error::Error;
-use std::net::TcpListener;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::chance::{Chance, SystemChance};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -12,12 +15,13 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
 use super::stopped;
 
-/// Connections served at once; more wait.
-const CONNECTIONS_MAX: usize = 256;
+/// Connections of one listener that are served at once; more wait.
+pub(super) const CONNECTIONS_MAX: usize = 256;
 /// How long a connection may take to send a request's head, and may idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long running requests may take once the server is to stop.
@@ -28,10 +32,26 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Whatever a connection may end with.
 type Cause = Box<dyn Error + Send + Sync>;
 
+/// Decides about a connection that was accepted: `None` closes it. What is returned is kept for as long as the connection is open.
+pub type Admission = Arc<dyn Fn(&TcpStream) -> Option<Box<dyn Any + Send>> + Send + Sync>;
+
+/// Admits every connection.
+pub(super) fn everybody() -> Admission {
+    Arc::new(|_| Some(Box::new(())))
+}
+
+/// Listens where no other program expects it: at a random loopback address where the system has the whole of `127.0.0.0/8`,
+/// else at the usual one.
+pub(super) fn listen_hidden() -> io::Result<TcpListener> {
+    let [a, b, c, ..] = SystemChance.bits().to_le_bytes();
+    let hidden = Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254));
+    TcpListener::bind((hidden, 0)).or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+}
+
 /// Serves until told to stop, and then for [`DRAIN`] at most. `name` is what logs call it.
 pub(super) async fn serve<S, B>(
     name: &'static str,
-    listener: TcpListener,
+    (listener, admission): (TcpListener, Admission),
     service: S,
     stopping: watch::Receiver<bool>,
 ) where
@@ -69,6 +89,7 @@ pub(super) async fn serve<S, B>(
                 }
             },
         };
+        let Some(admitted) = admission(&stream) else { continue };
         // An answer is small, or written in large pieces: nothing is gained by waiting for more.
         let _ = stream.set_nodelay(true);
         let connection = http.serve_connection(TokioIo::new(stream), service.clone()).into_owned();
@@ -76,7 +97,7 @@ pub(super) async fn serve<S, B>(
         tokio::spawn(async move {
             // Whatever ends a connection early is its client's business.
             let _ = connection.await;
-            drop(place);
+            drop((admitted, place));
         });
     }
     drop(listener);

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use tokio::sync::watch;
 
 pub use dynamo::EmbeddedDynamo;
+pub use http::Admission;
 pub use own_process::OwnProcess;
 pub use s3::EmbeddedS3;
 

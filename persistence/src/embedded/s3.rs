@@ -2,6 +2,10 @@
 //!
 //! Signatures alone decide who may call. The secret is kept in the data folder, so a browser gets in only with a URL that
 //! we have signed.
+//!
+//! It listens twice: for browsers, at an address that can be chosen and whose connections an [`Admission`] bounds, and for
+//! programs that have the key, at a hidden address of loopback. Each has connections and a thread of its own, so that
+//! whatever browsers do, the program's own calls have room.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -16,10 +20,11 @@ use socket2::SockRef;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
+use super::http::{self, Admission};
 use super::objects::Objects;
 use super::reads::Reads;
 use super::s3_calls::Calls;
-use super::{EmbeddedError, Where, http};
+use super::{EmbeddedError, Where};
 use crate::aws::{AccessKeys, Endpoint};
 use crate::data_folder::{Announced, DataFolder, make_private};
 
@@ -29,15 +34,18 @@ const FOLDER: &str = "s3";
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest body, in bytes, that is taken into memory whole.
 const BODY_IN_MEMORY_MAX: usize = 16 * 1024;
-/// Threads that read, write and flush files.
+/// Threads of each listener that read, write and flush files.
 const FILE_THREADS: usize = 16;
 
 /// A running server. Dropping it stops it.
 pub struct EmbeddedS3 {
+    /// Where programs call.
     address: SocketAddr,
+    /// Where browsers call.
+    public_address: SocketAddr,
     keys: AccessKeys,
     stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     /// Gone before the folder is anybody else's.
     announced: Option<Announced>,
     kept: Kept,
@@ -53,8 +61,21 @@ impl EmbeddedS3 {
     /// What its address is called in the data folder.
     const NAME: &str = "s3";
 
-    /// Serves the files in `place` at `listen`, or at a free port of the loopback address.
+    /// The most connections of browsers that are open at once; more wait to be accepted.
+    pub const PUBLIC_CONNECTIONS_MAX: usize = http::CONNECTIONS_MAX;
+
+    /// Serves the files in `place`, browsers at `listen` or at a free port of the loopback address. Whoever has a link may
+    /// have all connections there.
     pub fn start(place: Where, listen: Option<SocketAddr>) -> Result<Self, EmbeddedError> {
+        Self::start_sharing(place, listen, http::everybody())
+    }
+
+    /// The same, where `admission` decides about each connection of a browser.
+    pub fn start_sharing(
+        place: Where,
+        listen: Option<SocketAddr>,
+        admission: Admission,
+    ) -> Result<Self, EmbeddedError> {
         let keys = AccessKeys::of(&place)?;
         let (root, kept): (PathBuf, Kept) = match place {
             Where::File(folder) => {
@@ -68,12 +89,15 @@ impl EmbeddedS3 {
             }
         };
         let objects = Objects::open(&root)?;
-        let listener = TcpListener::bind(listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into()))?;
-        listener.set_nonblocking(true)?;
-        // Every connection that is accepted inherits it.
-        #[cfg(target_os = "linux")]
-        SockRef::from(&listener).set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
-        let address = listener.local_addr()?;
+        let listener = http::listen_hidden()?;
+        let public = TcpListener::bind(listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into()))?;
+        for listener in [&listener, &public] {
+            listener.set_nonblocking(true)?;
+            // Every connection that is accepted inherits it.
+            #[cfg(target_os = "linux")]
+            SockRef::from(listener).set_tcp_user_timeout(Some(UNREAD_TIMEOUT))?;
+        }
+        let (address, public_address) = (listener.local_addr()?, public.local_addr()?);
         let calls = Calls::new(objects);
         let config = Arc::new(StaticConfigProvider::new(Arc::new(bounds())));
         let mut service = S3ServiceBuilder::new(calls.clone());
@@ -82,17 +106,20 @@ impl EmbeddedS3 {
         service.set_auth(SimpleAuth::from_single(keys.id.clone(), keys.secret.clone()));
         let service = service.build();
         let (stop, stopping) = watch::channel(false);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(FILE_THREADS)
-            .build()?;
-        let thread = std::thread::Builder::new()
-            .name("s3".to_owned())
-            .spawn(move || runtime.block_on(http::serve("embedded S3", listener, service, stopping)))?;
-        // From here on a failure drops the server, which stops its thread.
-        let mut server = Self { address, keys, stop, thread: Some(thread), announced: None, kept };
+        // From here on a failure drops the server, which stops the threads that run already.
+        let mut server =
+            Self { address, public_address, keys, stop, threads: Vec::new(), announced: None, kept };
+        for (name, listening) in [("s3", (listener, http::everybody())), ("s3-public", (public, admission))] {
+            let (service, stopping) = (service.clone(), stopping.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(FILE_THREADS)
+                .build()?;
+            let serve = move || runtime.block_on(http::serve("embedded S3", listening, service, stopping));
+            server.threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(serve)?);
+        }
         if let Kept::Folder(folder) = &server.kept {
-            server.announced = Some(folder.announce(Self::NAME, &server.url())?);
+            server.announced = Some(folder.announce(Self::NAME, &server.address())?);
         }
         Ok(server)
     }
@@ -105,11 +132,16 @@ impl EmbeddedS3 {
 
     /// Where and with which keys a program on this machine reaches it.
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint::With { address: self.url(), keys: self.keys.clone() }
+        Endpoint::With { address: self.address(), keys: self.keys.clone() }
     }
 
-    fn url(&self) -> String {
-        let mut address = self.address;
+    fn address(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where browsers of this machine reach it: the address for links.
+    pub fn public_address(&self) -> String {
+        let mut address = self.public_address;
         if address.ip().is_unspecified() {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
@@ -126,8 +158,10 @@ impl Drop for EmbeddedS3 {
     fn drop(&mut self) {
         self.announced = None;
         self.stop.send_replace(true);
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the thread of the embedded S3 died");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the embedded S3 died");
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Calls to one node that are under way at once, each on a connection of its own. The others wait: one node that hangs
 /// must not use up what the other nodes are asked with.
-const CALLS_AT_ONCE: usize = 512;
+pub(super) const CALLS_AT_ONCE: usize = 512;
 /// Nodes that are kept in mind before those that nobody asks are forgotten.
 const NODES_KEPT: usize = 256;
 

@@ -16,10 +16,12 @@ use tokio::time::Instant;
 
 use super::accepted::{Acceptance, Accepted};
 use super::auth::{Envelope, Seals, is_fresh};
+use super::client::CALLS_AT_ONCE;
 use super::wire::{self, Nonsense};
 use super::{ASK, AT, BODY_BYTES_MAX, NONCE, SEAL, VIEW, WITHIN};
 use crate::body::{self, BodyLimit};
 use crate::config::{ServerConfig, SigningSecrets};
+use crate::connections::{self, Bounds, Connections};
 use crate::error::ApiError;
 use crate::telemetry::{self, RequestId};
 
@@ -134,6 +136,13 @@ async fn nothing_here() -> Result<HttpResponse, ApiError> {
     Err(ApiError::PathNotFound)
 }
 
+/// As on the public address, except that a network may have as many connections as one node makes, though no more than half
+/// of all: a node that is refused does not know what became of its call.
+fn bounds(config: &ServerConfig) -> Bounds {
+    let max = config.connections_max;
+    Bounds { max, of_network: config.connections_of_network.max(CALLS_AT_ONCE.min(max / 2)) }
+}
+
 /// Serves other nodes until it is stopped.
 pub(crate) struct NodeServer {
     handle: ServerHandle,
@@ -149,6 +158,8 @@ impl NodeServer {
         config: &ServerConfig,
     ) -> io::Result<Self> {
         let (door, chance) = (Data::new(door), Data::from(chance));
+        // No proxy stands between nodes.
+        let connections = Connections::new(bounds(config), Vec::new());
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(door.clone())
@@ -157,11 +168,14 @@ impl NodeServer {
                 .service(resource(ASK).route(post().to(ask)))
                 .service(resource(VIEW).route(post().to(view)))
                 .default_service(route().to(nothing_here))
+                .wrap(from_fn(connections::busy_until_answered))
                 .wrap(from_fn(telemetry::observe_call))
         });
         let server = server
             .workers(config.workers)
-            .max_connections(config.connections_max)
+            // Beyond what `connections` admits: a connection that is one too many is accepted and closed.
+            .max_connections(config.connections_max.saturating_mul(2))
+            .on_connect(move |connection, data| connections.accept(connection, data))
             .keep_alive(config.keep_alive)
             .tcp_nodelay(true)
             .client_request_timeout(READ_TIMEOUT)

@@ -1,9 +1,16 @@
 //! The stores: found where the settings say, or brought along.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use anyhow::Context;
-use persistence::{DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, S3, Where, fresh_secret};
+use ipnet::IpNet;
+use persistence::{
+    Admission, DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, S3, Where, fresh_secret,
+};
 
 use crate::config::{Config, FilesConfig, Place, SigningSecrets, StoreConfig};
+use crate::connections::{Bounds, Connections};
 
 /// The file of the made-up signing secret, in the data folder.
 pub(crate) const TOKEN_SECRET: &str = "jwt-secret";
@@ -27,12 +34,13 @@ impl Stores {
             None => made_secret(store.as_ref())?,
         };
         let (embedded_dynamo, endpoint) = dynamo_server(&config.store, store)?;
-        let (embedded_s3, s3_endpoint) = s3_server(&config.files, folders.find(&config.files.place)?)?;
+        let (embedded_s3, s3_endpoint) = s3_server(config, folders.find(&config.files.place)?)?;
+        let browsers_at = embedded_s3.as_ref().map(EmbeddedS3::public_address);
         let embedded = Embedded { dynamo: embedded_dynamo, s3: embedded_s3 };
         let dynamo = Dynamo::connect(endpoint, config.store.tables.clone()).await?;
         dynamo.create_missing_tables().await.context("the tables cannot be looked up or created")?;
         let FilesConfig { public_endpoint, buckets, .. } = config.files.clone();
-        let s3 = S3::connect(s3_endpoint, public_endpoint, buckets).await?;
+        let s3 = S3::connect(s3_endpoint, public_endpoint.or(browsers_at), buckets).await?;
         s3.create_missing_buckets().await.context("the buckets cannot be looked up or created")?;
         Ok(Self { dynamo, s3, secret, embedded })
     }
@@ -91,14 +99,20 @@ fn dynamo_server(
     Ok((Some(server), endpoint))
 }
 
-fn s3_server(
-    config: &FilesConfig,
-    embedded: Option<Where>,
-) -> anyhow::Result<(Option<EmbeddedS3>, Endpoint)> {
-    let Some(embedded) = embedded else { return Ok((None, named_endpoint(&config.place))) };
-    let server = EmbeddedS3::start(embedded, config.embedded_listen)?;
+fn s3_server(config: &Config, embedded: Option<Where>) -> anyhow::Result<(Option<EmbeddedS3>, Endpoint)> {
+    let files = &config.files;
+    let Some(embedded) = embedded else { return Ok((None, named_endpoint(&files.place))) };
+    let admission = admission(&config.server.trusted_proxies);
+    let server = EmbeddedS3::start_sharing(embedded, files.embedded_listen, admission)?;
     let endpoint = server.endpoint();
     Ok((Some(server), endpoint))
+}
+
+/// Which connections of browsers the embedded S3 serves: a quarter of them for one network, unless it is a trusted proxy's.
+pub(crate) fn admission(trusted: &[IpNet]) -> Admission {
+    let max = EmbeddedS3::PUBLIC_CONNECTIONS_MAX;
+    let connections = Connections::new(Bounds { max, of_network: max / 4 }, trusted.to_vec());
+    Arc::new(move |stream| connections.hold(stream).map(|held| Box::new(held) as Box<dyn Any + Send>))
 }
 
 fn named_endpoint(place: &Place) -> Endpoint {

@@ -48,6 +48,10 @@ fn peers(byte: u8, clock: &Arc<ManualClock>) -> HttpPeers {
 
 impl Fixture {
     async fn start() -> Self {
+        Self::start_with(ServerConfig::default()).await
+    }
+
+    async fn start_with(config: ServerConfig) -> Self {
         let (store, clock, chance) = (MemoryStore::new(), clock(), Arc::new(SeededChance::new(1)));
         store.add_doctor(doctor());
         let engine = Engine::start(Parts {
@@ -69,7 +73,7 @@ impl Fixture {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let door = Door::new(&secret(7), address.clone(), engine.router(), clock.clone());
-        let config = ServerConfig { workers: 1, ..ServerConfig::default() };
+        let config = ServerConfig { workers: 1, ..config };
         let server = NodeServer::start(listener, door, chance, &config).unwrap();
         Self { address, store, clock, engine, server }
     }
@@ -263,5 +267,43 @@ async fn same_command_can_be_asked_again() {
     for _ in 0..3 {
         assert_eq!(node.ask(&peers, "ada@x.com").await, Err(Rejection::AlreadyBooked.into()));
     }
+    node.stop().await;
+}
+
+/// A connection from 127.0.0.`last` on which a call was refused for want of a seal; `None` if it was closed instead.
+async fn connected(node: &Fixture, last: u8) -> Option<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((std::net::Ipv4Addr::new(127, 0, 0, last), 0).into()).unwrap();
+    let mut stream = socket.connect(node.address.parse().unwrap()).await.unwrap();
+    let _ = stream.write_all(b"POST /node/ask HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        let read = tokio::time::timeout(LONG, stream.read_buf(&mut answer)).await.unwrap();
+        if read.unwrap_or(0) == 0 {
+            return None;
+        }
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 401"));
+    Some(stream)
+}
+
+#[actix_web::test]
+async fn connections_of_one_address_leave_room_for_others() {
+    let bounds = ServerConfig { connections_max: 40, connections_of_network: 10, ..ServerConfig::default() };
+    let node = Fixture::start_with(bounds).await;
+    let mut held = Vec::new();
+    for _ in 0..60 {
+        held.extend(connected(&node, 2).await);
+    }
+    assert_eq!(held.len(), 20, "one node may make as many as half");
+    assert!(matches!(node.ask(&peers(7, &node.clock), "ada@x.com").await, Ok(Answer::Booked(_))));
+    // When connections run out, the longest idle one of the largest crowd makes room.
+    let mut others = Vec::new();
+    for last in 11..=30 {
+        others.push(connected(&node, last).await.unwrap());
+    }
+    assert_eq!(held[0].read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(node.ask(&peers(7, &node.clock), "ada@x.com").await, Err(Rejection::AlreadyBooked.into()));
+    drop((held, others));
     node.stop().await;
 }

@@ -18,7 +18,7 @@ use engine::{
     SystemChance, SystemClock,
 };
 use mimalloc::MiMalloc;
-use web::config::{Config, Environment};
+use web::config::{Environment, Options as Settings};
 use web::startup::{Application, EngineStore, StopSignals, Surroundings};
 
 #[global_allocator]
@@ -42,9 +42,9 @@ struct Options {
 fn main() -> anyhow::Result<()> {
     web::scheduler::take_turns();
     let Options { doctors, audited } = Options::parse();
-    let mut env = Environment::of_process();
-    web::telemetry::install(&env.log_filter(), env.log_format())?;
-    let config = Config::from_env(env)?;
+    let settings = Settings::read(std::iter::empty::<&str>(), &Environment::of_process())?;
+    web::telemetry::install(settings.log_filter(), settings.log_format())?;
+    let config = settings.into_config()?;
     let (clinic, doctors) = (config.clinic.wall_clock.clone(), addresses(doctors)?);
     actix_web::rt::System::new().block_on(async {
         let signals = StopSignals::listen()?;

@@ -11,7 +11,7 @@ const SUMMER_AND_WINTER_TIME: &str = "PST8PDT,M3.2.0,M11.1.0";
 
 fn read(zone: &str, folder: &str) -> Result<ClinicConfig, String> {
     let env = Environment::of(&[("CLINIC_TIME_ZONE", zone), ("TZDIR", folder)]);
-    Config::from_env(env).map(|config| config.clinic).map_err(|error| error.to_string())
+    Config::from_env(&env).map(|config| config.clinic).map_err(|error| error.to_string())
 }
 
 /// An application at `now` in `zone`, and a doctor who offers every half hour of Monday.
@@ -126,6 +126,6 @@ fn names_that_are_no_iana_zone_are_refused_even_if_a_file_has_them() {
 
 #[test]
 fn no_setting_means_kolkata() {
-    let clinic = Config::from_env(Environment::of(&[("TZDIR", "/nowhere")])).unwrap().clinic;
+    let clinic = Config::from_env(&Environment::of(&[("TZDIR", "/nowhere")])).unwrap().clinic;
     assert_eq!(Some(clinic.wall_clock), Clinic::compiled_in("Asia/Kolkata"));
 }

@@ -11,6 +11,9 @@ use tokio::process::{Child, ChildStdout, Command};
 use crate::cluster_harness::{is_balanced, until};
 use crate::harness::*;
 
+/// The origin that the nodes allow.
+const ORIGIN: &str = "https://app.example";
+
 /// What has been printed.
 struct Output {
     lines: Lines<BufReader<ChildStdout>>,
@@ -51,7 +54,16 @@ fn ids(view: &Value) -> Vec<String> {
 fn start(nodes: &str, folder: &Path) -> (Child, Output) {
     web::http_client::install_cryptography();
     let mut parent = Command::new(env!("CARGO_BIN_EXE_kokoro"))
-        .args(["--nodes", nodes, "--demo", "--listen", "127.0.0.1:0", "--data-dir"])
+        .args([
+            "--nodes",
+            nodes,
+            "--demo",
+            "--listen",
+            "127.0.0.1:0",
+            "--cors-allowed-origins",
+            ORIGIN,
+            "--data-dir",
+        ])
         .arg(folder)
         .env("RATE_LIMIT_PER_MINUTE", "0")
         .stdout(Stdio::piped())
@@ -87,8 +99,11 @@ async fn nodes_started_by_one_command_share_an_address_and_a_dead_one_is_started
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
     for _ in 0..20 {
         let body = serde_json::json!({"doctor_id": "asha@example.com", "date": date_in(1)});
-        let answer = client.post(format!("{url}/doctorBookings/available")).json(&body).send().await.unwrap();
+        let call = client.post(format!("{url}/doctorBookings/available")).header("Origin", ORIGIN);
+        let answer = call.json(&body).send().await.unwrap();
         let status = answer.status();
+        let allowed = answer.headers().get("access-control-allow-origin").cloned();
+        assert_eq!(allowed.unwrap(), ORIGIN, "the options of the parent are the nodes' too");
         assert_eq!(status, 200, "{}", answer.text().await.unwrap());
     }
 

@@ -11,7 +11,6 @@ mod yaml;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use persistence::tables::{KeyAttribute, KeyDefinition, TableDefinition, definitions};
 use persistence::{BucketNames, TableNames};
@@ -121,19 +120,10 @@ fn its_buckets_are_the_programs_and_closed_and_kept() {
     }
 }
 
-/// What `kokoro --help` explains.
+/// The variables of docs/settings.md, which is generated from the definition of the settings.
 fn known_settings() -> BTreeSet<String> {
-    let help = Command::new(env!("CARGO_BIN_EXE_kokoro")).arg("--help").output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    let is_name = |word: &&str| {
-        word.len() > 3
-            && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte.is_ascii_digit())
-    };
-    help.lines()
-        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
-        .filter(is_name)
-        .map(str::to_owned)
-        .collect()
+    let variable = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+    read("docs/settings.md").lines().filter_map(variable).collect()
 }
 
 fn container(template: &Value) -> &Value {

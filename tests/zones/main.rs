@@ -41,7 +41,7 @@ fn main() -> anyhow::Result<()> {
 /// The zone as the product reads it. `None` if the product refuses its name.
 fn read(zone: &str, folder: &str) -> anyhow::Result<Option<Clinic>> {
     let env = Environment::of(&[("CLINIC_TIME_ZONE", zone), ("TZDIR", folder)]);
-    let Ok(config) = Config::from_env(env) else { return Ok(None) };
+    let Ok(config) = Config::from_env(&env) else { return Ok(None) };
     let ClinicConfig { wall_clock, source } = config.clinic;
     ensure!(matches!(source, ZoneSource::Folder { .. }), "{zone} comes from {source}");
     Ok(Some(wall_clock))

@@ -2,6 +2,7 @@
 //! a process of its own, and all of them listen on one address, over which the kernel spreads the connections. A node that
 //! dies is started again.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
@@ -34,6 +35,9 @@ pub struct LocalCluster {
     dynamo: EmbeddedDynamo,
     s3: EmbeddedS3,
     address: SocketAddr,
+    /// Settings of the command line.
+    variables: Vec<(String, OsString)>,
+    /// What wins over them and over the environment.
     env: Vec<(&'static str, String)>,
     is_demo: bool,
     /// Keeps the address while nodes come and go.
@@ -41,11 +45,11 @@ pub struct LocalCluster {
 }
 
 impl LocalCluster {
-    /// Takes the address and starts the store.
+    /// Takes the address and starts the store. The nodes get `variables` beside the environment of this process.
     ///
     /// # Errors
     /// When the settings name a store, or when something cannot be started.
-    pub fn start(config: &Config) -> anyhow::Result<Self> {
+    pub fn start(config: &Config, variables: Vec<(String, OsString)>) -> anyhow::Result<Self> {
         let (Place::Folder(folder), true) = (&config.store.place, config.files.place.is_embedded()) else {
             anyhow::bail!("--nodes brings its own store along: the settings must not name one");
         };
@@ -78,7 +82,7 @@ impl LocalCluster {
             ("KOKORO_DYNAMODB_LISTEN", String::new()),
             ("KOKORO_S3_LISTEN", String::new()),
         ];
-        Ok(Self { dynamo, s3, address, env, is_demo: config.demo, _reserved: reserved })
+        Ok(Self { dynamo, s3, address, variables, env, is_demo: config.demo, _reserved: reserved })
     }
 
     /// Where all nodes listen.
@@ -139,6 +143,7 @@ impl LocalCluster {
         let mut command = Command::new(std::env::current_exe().context("where is this program")?);
         command
             .args(["--child-of", &std::process::id().to_string()])
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .envs(self.env.iter().map(|(name, value)| (*name, value.as_str())))
             .env("KOKORO_DEMO", (self.is_demo && number == 1).to_string())
             .stdin(Stdio::null())

@@ -1,6 +1,7 @@
 //! The program: reads its settings, says where it listens, serves until it is told to stop.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "here the program talks to a person")]
 
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::process::ExitCode;
 
@@ -22,28 +23,26 @@ const MISCONFIGURED: u8 = 78;
 
 fn main() -> ExitCode {
     web::scheduler::take_turns();
-    let options = Options::from_command_line();
-    if let Some(parent) = options.child_of()
+    let env = Environment::of_process();
+    let options = Options::read(std::env::args_os().skip(1), &env).unwrap_or_else(|error| error.exit());
+    if let Some(parent) = options.child_of
         && let Err(error) = end_with(parent)
     {
         eprintln!("kokoro: cannot be tied to the process that started it: {error}");
         return FAILED.into();
     }
-    let mut env = Environment::of_process();
-    let (nodes, tool) = (options.nodes(), options.tool());
-    options.lay_over(&mut env);
-    let (filter, format) = (env.log_filter(), env.log_format());
-    let unknown: Vec<String> = env.unknown_names().into_iter().map(str::to_owned).collect();
-    for name in unknown {
+    for name in Options::unknown_variables(&env) {
         eprintln!("{name} is set, but kokoro has no such setting: see --help");
     }
-    if let Some(tool) = tool {
+    let (filter, format) = (options.log_filter().to_owned(), options.log_format());
+    if let Some(tool) = options.tool.clone() {
         return match web::telemetry::install(&filter, format) {
-            Ok(()) => commands::run(tool, env),
+            Ok(()) => commands::run(tool, options),
             Err(error) => misunderstood(&error),
         };
     }
-    let config = match Config::from_env(env) {
+    let (nodes, variables) = (options.nodes, options.as_variables().to_owned());
+    let config = match options.into_config() {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");
@@ -63,7 +62,7 @@ fn main() -> ExitCode {
     let system = actix_web::rt::System::new();
     let ended = match (nodes, socket) {
         (None, socket) => system.block_on(run(config, socket)),
-        (Some(nodes), None) => system.block_on(run_nodes(config, nodes)),
+        (Some(nodes), None) => system.block_on(run_nodes(config, nodes, variables)),
         (Some(_), Some(_)) => {
             eprintln!("kokoro: --nodes listens by itself: systemctl mask --now kokoro.socket");
             return MISCONFIGURED.into();
@@ -85,9 +84,9 @@ fn misunderstood(error: &impl std::fmt::Display) -> ExitCode {
     MISCONFIGURED.into()
 }
 
-async fn run_nodes(config: Config, nodes: u8) -> anyhow::Result<Ended> {
+async fn run_nodes(config: Config, nodes: u8, variables: Vec<(String, OsString)>) -> anyhow::Result<Ended> {
     let signals = StopSignals::listen()?;
-    let cluster = LocalCluster::start(&config).context("cannot start")?;
+    let cluster = LocalCluster::start(&config, variables).context("cannot start")?;
     println!("kokoro starts {nodes} nodes on http://{}", cluster.address());
     cluster.run(nodes, signals.received(), |line| println!("{line}")).await?;
     Ok(Ended::Stopped)

@@ -13,15 +13,15 @@ use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
-use crate::config::{Environment, StoresConfig, Tool};
+use crate::config::{Options, Tool};
 
 const FAILED: u8 = 1;
 /// `EX_CONFIG` of sysexits.h.
 const MISCONFIGURED: u8 = 78;
 
 /// Does what was asked for, and says how it ended.
-pub fn run(tool: Tool, env: Environment) -> ExitCode {
-    let config = match StoresConfig::from_env(env) {
+pub fn run(tool: Tool, options: Options) -> ExitCode {
+    let config = match options.into_stores_config() {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");

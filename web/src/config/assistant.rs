@@ -2,71 +2,58 @@
 
 use std::time::Duration;
 
-use super::environment::Environment;
-use super::store::url;
+use super::parsers::{Expected, url};
 
-/// How long a whole answer may take.
+/// The maximum time for a whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long a question waits for its turn.
+/// The maximum time a question waits in the queue.
 const TURN_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a call may take that waits for a whole answer, with time for the history.
 pub const CHAT_TIMEOUT: Duration = Duration::from_secs(150);
 const _: () = assert!(CHAT_TIMEOUT.as_secs() > ANSWER_TIMEOUT.as_secs() + TURN_TIMEOUT.as_secs() + 20);
 
-/// Where the assistant's model is, and how much of it may be asked for.
-#[derive(Debug, Clone)]
+/// The assistant's model and the bounds on its use.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Assistant")]
 pub struct AssistantConfig {
-    /// The address of an Ollama server; `None`: there is no assistant.
+    /// URL of the Ollama server that answers chats, such as `http://127.0.0.1:11434`. Without it there is no assistant.
+    #[arg(id = "ollama-api", long, env = "OLLAMA_API", value_name = "URL", value_parser = base)]
     pub api: Option<String>,
-    /// Which model to ask for.
+    /// Model that answers chats.
+    #[arg(id = "ollama-model", long, env = "OLLAMA_MODEL", value_name = "NAME", default_value = "llama3")]
     pub model: String,
     /// How long the model may take to begin its answer, or to begin to think about it.
+    #[arg(skip = Duration::from_secs(60))]
     pub first_word_timeout: Duration,
     /// How long it may fall silent after that. A model that thinks is not silent.
+    #[arg(skip = Duration::from_secs(20))]
     pub silence_timeout: Duration,
     /// How long a whole answer may take.
+    #[arg(skip = ANSWER_TIMEOUT)]
     pub answer_timeout: Duration,
     /// The interval of comments in a stream while the model thinks. Many proxies close a connection that is idle for a
     /// minute.
+    #[arg(skip = Duration::from_secs(15))]
     pub keep_alive: Duration,
     /// Answers under way at once, of visitors half as many; further questions wait.
+    #[arg(skip = 8_usize)]
     pub answers_at_once: usize,
     /// How long a question waits for its turn before it is refused as busy.
+    #[arg(skip = TURN_TIMEOUT)]
     pub turn_timeout: Duration,
     /// Questions that wait at once; one more is refused as busy.
+    #[arg(skip = 64_usize)]
     pub waiting_max: usize,
 }
 
 impl Default for AssistantConfig {
     fn default() -> Self {
-        Self {
-            api: None,
-            model: "llama3".to_owned(),
-            first_word_timeout: Duration::from_secs(60),
-            silence_timeout: Duration::from_secs(20),
-            answer_timeout: ANSWER_TIMEOUT,
-            keep_alive: Duration::from_secs(15),
-            answers_at_once: 8,
-            turn_timeout: TURN_TIMEOUT,
-            waiting_max: 64,
-        }
+        super::defaults()
     }
 }
 
-impl AssistantConfig {
-    /// Reads `OLLAMA_API` (default none) and `OLLAMA_MODEL` (default `llama3`).
-    pub(super) fn from_env(env: &mut Environment) -> Self {
-        let defaults = Self::default();
-        Self {
-            api: env.parsed("OLLAMA_API", base),
-            model: env.text("OLLAMA_MODEL").unwrap_or(defaults.model),
-            ..defaults
-        }
-    }
-}
-
-/// The server's address. Settings of the old platform name one of its calls, which is cut off.
-fn base(text: &str) -> Result<String, &'static str> {
+/// Reads the URL of the server. Settings of the old platform name one of its calls, which is cut off.
+fn base(text: &str) -> Result<String, Expected> {
     let text = url(text)?;
     let text = text.trim_end_matches('/');
     let calls = ["/api/generate", "/api/chat", "/api"];

@@ -1,36 +1,55 @@
 //! Tokens, passwords, and the slowing of those who guess them.
 
+use std::str::FromStr;
 use std::time::Duration;
 
-use super::environment::Environment;
-use super::limits::LimitsConfig;
-use super::secret::{Secret, SigningSecrets};
+use super::parsers::Expected;
+use super::secret::SigningSecrets;
 
 /// Settings of everything that says who calls.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Authentication")]
 pub struct AuthConfig {
-    /// What tokens are signed with; `None`: made on first start and kept in the data folder.
+    /// Secret that signs session tokens: 32 bytes or more. While it is being replaced, both with a comma between them: the
+    /// first signs. The embedded store makes one and keeps it in the data folder; any other store requires it.
+    #[arg(id = "jwt-secret", long, env = "KOKORO_JWT_SECRET", value_parser = SigningSecrets::parse,
+        hide = true, hide_env_values = true)]
     pub secret: Option<SigningSecrets>,
     /// How passwords are hashed.
+    #[command(flatten)]
     pub passwords: PasswordConfig,
     /// When failed log-ins are slowed; `None`: never.
+    #[arg(skip = Some(ThrottleConfig::default()))]
     pub throttle: Option<ThrottleConfig>,
     /// A failed log-in is answered no sooner than this after its password's turn came, so that its time tells nothing.
+    #[arg(skip = Duration::from_millis(500))]
     pub failure_floor: Duration,
 }
 
-/// How passwords are hashed.
-#[derive(Debug, Clone, Copy)]
+/// How passwords are hashed. The defaults of Argon2id are OWASP's first choice, on all cores but one.
+#[derive(Debug, Clone, Copy, clap::Args)]
 pub struct PasswordConfig {
-    /// What is written from now on; either is read.
+    /// Hash of passwords at sign-up, and at a log-in with a hash of the other kind: argon2id, or bcrypt, which the old
+    /// platform can check as well, while there may be a way back to it.
+    #[arg(
+        id = "password-hash",
+        long,
+        env = "KOKORO_PASSWORD_HASH",
+        value_name = "HASH",
+        default_value = "argon2id"
+    )]
     pub scheme: PasswordScheme,
     /// Argon2's memory, in KiB.
+    #[arg(skip = 19 * 1024_u32)]
     pub memory_kib: u32,
     /// Argon2's passes over it.
+    #[arg(skip = 2_u32)]
     pub passes: u32,
     /// Hashes computed at once.
+    #[arg(skip = std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)))]
     pub workers: usize,
     /// Hashes computed or waited for at once; one more is refused as busy.
+    #[arg(skip = 256_usize)]
     pub pending_max: usize,
 }
 
@@ -46,7 +65,6 @@ pub enum PasswordScheme {
     },
 }
 
-const TOKEN_SECRET: &str = "KOKORO_JWT_SECRET";
 /// The old platform's cost.
 const BCRYPT_COST: u32 = 12;
 
@@ -64,16 +82,8 @@ pub struct ThrottleConfig {
 }
 
 impl Default for PasswordConfig {
-    /// OWASP's first choice for Argon2id, on all cores but one.
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self {
-            scheme: PasswordScheme::Argon2id,
-            memory_kib: 19 * 1024,
-            passes: 2,
-            workers: (cores - 1).max(1),
-            pending_max: 256,
-        }
+        super::defaults()
     }
 }
 
@@ -88,32 +98,14 @@ impl Default for ThrottleConfig {
     }
 }
 
-impl AuthConfig {
-    /// Reads `KOKORO_JWT_SECRET` (required unless the store is embedded) and `KOKORO_PASSWORD_HASH`. Without limits there is no throttle either.
-    pub(super) fn from_env(env: &mut Environment, embedded: bool, limits: LimitsConfig) -> Self {
-        if env.text(TOKEN_SECRET).is_none() && !embedded {
-            env.problem(format!(
-                "{TOKEN_SECRET} is not set: with DYNAMODB_ENDPOINT or AWS_REGION it must be, to {} bytes or more that \
-                 every process of the platform shares",
-                Secret::BYTES_MIN
-            ));
-        }
-        Self {
-            secret: SigningSecrets::from_env(env, TOKEN_SECRET),
-            passwords: PasswordConfig {
-                scheme: env.parsed("KOKORO_PASSWORD_HASH", scheme).unwrap_or(PasswordScheme::Argon2id),
-                ..PasswordConfig::default()
-            },
-            throttle: limits.per_minute.map(|_| ThrottleConfig::default()),
-            failure_floor: Duration::from_millis(500),
-        }
-    }
-}
+impl FromStr for PasswordScheme {
+    type Err = Expected;
 
-fn scheme(text: &str) -> Result<PasswordScheme, &'static str> {
-    match text {
-        "argon2id" => Ok(PasswordScheme::Argon2id),
-        "bcrypt" => Ok(PasswordScheme::Bcrypt { cost: BCRYPT_COST }),
-        _ => Err("argon2id or bcrypt"),
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        match text {
+            "argon2id" => Ok(Self::Argon2id),
+            "bcrypt" => Ok(Self::Bcrypt { cost: BCRYPT_COST }),
+            _ => Err(Expected("argon2id or bcrypt")),
+        }
     }
 }

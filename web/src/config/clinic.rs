@@ -8,11 +8,9 @@ use std::path::{Path, PathBuf};
 
 use engine::Clinic;
 
-use super::Environment;
+use super::parsers::Expected;
 
-const DEFAULT_ZONE: &str = "Asia/Kolkata";
-/// Where the machine's zone files are, unless TZDIR names another folder.
-const MACHINE_FOLDER: &str = "/usr/share/zoneinfo";
+pub(super) const ZONE_EXPECTED: Expected = Expected("an IANA time zone such as Asia/Kolkata");
 /// The largest file of tzdata's zones has less than 4 kB.
 const ZONE_BYTES_MAX: u64 = 1 << 20;
 /// A version is a word such as `2026f`.
@@ -25,6 +23,26 @@ pub struct ClinicConfig {
     pub wall_clock: Clinic,
     /// Where its zone was found.
     pub source: ZoneSource,
+}
+
+/// The name of the zone, and where to look for its data.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Clinic")]
+pub(super) struct ClinicSettings {
+    /// IANA zone of the doctors' wall clock.
+    #[arg(long, env = "CLINIC_TIME_ZONE", value_name = "ZONE", default_value = "Asia/Kolkata", value_parser = zone_name)]
+    pub(super) clinic_time_zone: String,
+    /// Folder of the machine's zone files; a zone that is not there is taken from the compiled-in data. The log says which
+    /// is used.
+    #[arg(long, env = "TZDIR", default_value = "/usr/share/zoneinfo", hide = true)]
+    tzdir: PathBuf,
+}
+
+impl ClinicSettings {
+    /// Opens the zone. `None` if neither the folder nor the compiled-in data has it.
+    pub(super) fn resolve(&self) -> Option<ClinicConfig> {
+        ClinicConfig::open(&self.clinic_time_zone, &self.tzdir)
+    }
 }
 
 /// Where the data of a zone was found.
@@ -53,29 +71,13 @@ enum ZoneFileError {
 }
 
 impl ClinicConfig {
-    /// Reads these settings and the zone that they name.
-    pub fn from_env(env: &mut Environment) -> Self {
-        let folder = env.text("TZDIR").map_or_else(|| MACHINE_FOLDER.into(), PathBuf::from);
-        let named = env.parsed("CLINIC_TIME_ZONE", |name| {
-            Self::open(name, &folder).ok_or("an IANA time zone such as Asia/Kolkata")
-        });
-        // A name that is refused ends the start, whichever zone stands in for it here.
-        named.or_else(|| Self::open(DEFAULT_ZONE, &folder)).unwrap_or_else(|| Self {
-            wall_clock: Clinic::utc(),
-            source: ZoneSource::CompiledIn { reason: format!("there is no {DEFAULT_ZONE}") },
-        })
-    }
-
     /// A zone of the compiled-in data, whichever files the machine has. `None` if that data lacks it.
     pub fn compiled_in(name: &str, reason: String) -> Option<Self> {
         Some(Self { wall_clock: Clinic::compiled_in(name)?, source: ZoneSource::CompiledIn { reason } })
     }
 
-    /// The zone called `name` from a file of `folder`, or else from the compiled-in data. `None` if it is no IANA zone.
+    /// The zone called `name` from a file of `folder`, or else from the compiled-in data.
     fn open(name: &str, folder: &Path) -> Option<Self> {
-        if !is_zone_name(name) {
-            return None;
-        }
         match read_zone(name, folder) {
             Ok(wall_clock) => {
                 let source = ZoneSource::Folder { path: folder.to_owned(), version: version_of(folder) };
@@ -131,6 +133,10 @@ impl fmt::Display for ZoneSource {
             Self::CompiledIn { reason } => write!(f, "the program itself (compiled in, because {reason})"),
         }
     }
+}
+
+fn zone_name(text: &str) -> Result<String, Expected> {
+    is_zone_name(text).then(|| text.to_owned()).ok_or(ZONE_EXPECTED)
 }
 
 /// Whether IANA spells a zone so. A name that the compiled-in data lacks may be that of a newer zone, but only in a known

@@ -2,16 +2,16 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
 
 use actix_web::http::uri::Authority;
 use engine::Timing;
-use engine::limits::{HEARTBEAT, LANES, LEASE, RANGES_MAX};
+use engine::limits::{LANES, RANGES_MAX};
 use engine::shard::Ring;
 
-use super::environment::Environment;
-use super::milliseconds;
-use super::secret::{Secret, SigningSecrets};
-use super::server::address;
+use super::parsers::{Expected, address, milliseconds};
+use super::secret::SigningSecrets;
 
 /// What this node has in common with others, if there are any.
 #[derive(Debug, Clone, Default)]
@@ -42,79 +42,76 @@ pub struct NodeAddress {
     port: u16,
 }
 
-/// What belongs to a cluster and means nothing without an address in it.
-const OF_A_NODE: [&str; 4] =
-    ["KOKORO_NODE_LISTEN", "KOKORO_CLUSTER_SECRET", "KOKORO_HEARTBEAT_MS", "KOKORO_LEASE_MS"];
+/// How this node takes part in a cluster, if it does.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub(super) struct ClusterSettings {
+    /// host:port at which other nodes reach this one: it then shares the doctors with them. Needs KOKORO_CLUSTER_SECRET, and
+    /// tables that all of them use. Port 0 is the one that KOKORO_NODE_LISTEN gets. Without it this process is alone, and
+    /// takes every doctor.
+    #[arg(long, env = "KOKORO_NODE_ADDRESS", value_name = "HOST:PORT")]
+    node_address: Option<NodeAddress>,
+    /// Address and port on which other nodes are answered: signed, but not encrypted. Keep it from strangers. Without it this
+    /// is KOKORO_NODE_ADDRESS if that is an IP address, else its port on 0.0.0.0.
+    #[arg(long, env = "KOKORO_NODE_LISTEN", value_name = "ADDRESS:PORT", value_parser = address)]
+    node_listen: Option<SocketAddr>,
+    /// Secret that nodes know each other by: 32 bytes or more, the same on all. While it is being replaced, both with a comma
+    /// between them: the first signs. The clocks of nodes may be 60 s apart.
+    #[arg(long, env = "KOKORO_CLUSTER_SECRET", value_parser = SigningSecrets::parse, hide = true, hide_env_values = true)]
+    cluster_secret: Option<SigningSecrets>,
+    /// Number of ranges that the doctors are divided into, each owned by one node: a power of two from 4 to 4096, the same on
+    /// all nodes. Stored at the first start: another number is refused from then on.
+    #[arg(long, env = "KOKORO_RANGES", value_name = "NUMBER", default_value = "64", value_parser = ring)]
+    ranges: Ring,
+    /// Interval of a node's heartbeats, in milliseconds: 50 or more.
+    #[arg(long, env = "KOKORO_HEARTBEAT_MS", value_name = "MILLISECONDS", default_value = "1000", value_parser = milliseconds())]
+    heartbeat_ms: Duration,
+    /// How long a node must be silent before the others take its doctors, in milliseconds: twice KOKORO_HEARTBEAT_MS or more.
+    #[arg(long, env = "KOKORO_LEASE_MS", value_name = "MILLISECONDS", default_value = "3000", value_parser = milliseconds())]
+    lease_ms: Duration,
+}
 
-impl ClusterConfig {
-    /// Reads `KOKORO_RANGES` (default 64), and what [`NodeConfig`] needs.
-    pub(super) fn from_env(env: &mut Environment) -> Self {
-        let ring = env.parsed("KOKORO_RANGES", |text| {
-            let ring = text.parse().ok().and_then(Ring::new);
-            ring.ok_or_else(|| format!("a power of two from {LANES} to {RANGES_MAX}"))
-        });
-        Self { ring: ring.unwrap_or_default(), node: NodeConfig::from_env(env) }
+impl ClusterSettings {
+    pub(super) fn resolve(self) -> ClusterConfig {
+        ClusterConfig { ring: self.ranges, node: self.node() }
+    }
+
+    /// This node. `None` without an address; the other settings have been checked then.
+    fn node(self) -> Option<NodeConfig> {
+        let (timing, address) = (self.timing()?, self.node_address?);
+        let listen = self.node_listen.unwrap_or_else(|| address.listen());
+        Some(NodeConfig { address, listen, secret: self.cluster_secret?, timing })
+    }
+
+    /// `None` if a lease is too short for its heartbeats.
+    pub(super) fn timing(&self) -> Option<Timing> {
+        Timing::new(self.heartbeat_ms, self.lease_ms)
     }
 }
 
-impl NodeConfig {
-    /// Reads `KOKORO_NODE_ADDRESS`, `KOKORO_NODE_LISTEN`, `KOKORO_CLUSTER_SECRET`, `KOKORO_HEARTBEAT_MS` and
-    /// `KOKORO_LEASE_MS`.
-    fn from_env(env: &mut Environment) -> Option<Self> {
-        if env.text("KOKORO_NODE_ADDRESS").is_none() {
-            // A process that is alone takes every doctor from the nodes of a cluster on its tables.
-            for name in OF_A_NODE {
-                if env.text(name).is_some() {
-                    env.problem(format!("{name} is set, but KOKORO_NODE_ADDRESS is not"));
-                }
-            }
-            return None;
-        }
-        let address_of_node = env.parsed("KOKORO_NODE_ADDRESS", NodeAddress::parse);
-        let listen = env.parsed("KOKORO_NODE_LISTEN", address);
-        let secret = secret_from_env(env);
-        let timing = timing_from_env(env);
-        let address = address_of_node?;
-        let listen = listen.unwrap_or_else(|| address.listen());
-        Some(Self { address, listen, secret: secret?, timing: timing? })
-    }
+const _: () = assert!(LANES == 4 && RANGES_MAX == 4096, "the texts say so");
+
+fn ring(text: &str) -> Result<Ring, Expected> {
+    let ring = text.parse().ok().and_then(Ring::new);
+    ring.ok_or(Expected("a power of two from 4 to 4096"))
 }
 
-fn secret_from_env(env: &mut Environment) -> Option<SigningSecrets> {
-    let name = "KOKORO_CLUSTER_SECRET";
-    if env.text(name).is_none() {
-        env.problem(format!(
-            "{name} is not set: with KOKORO_NODE_ADDRESS it must be, to {} bytes or more, the same on every node",
-            Secret::BYTES_MIN
-        ));
-    }
-    SigningSecrets::from_env(env, name)
-}
+impl FromStr for NodeAddress {
+    type Err = Expected;
 
-fn timing_from_env(env: &mut Environment) -> Option<Timing> {
-    let heartbeat = env.parsed("KOKORO_HEARTBEAT_MS", milliseconds).unwrap_or(HEARTBEAT);
-    let lease = env.parsed("KOKORO_LEASE_MS", milliseconds).unwrap_or(LEASE);
-    let timing = Timing::new(heartbeat, lease);
-    if timing.is_none() {
-        env.problem(
-            "KOKORO_LEASE_MS must be at least twice KOKORO_HEARTBEAT_MS, and that at least 50".to_owned(),
-        );
-    }
-    timing
-}
-
-impl NodeAddress {
-    /// Reads `host:port`.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let expected = "a host and a port at which other nodes reach this one, such as 10.0.0.1:7000";
+    fn from_str(text: &str) -> Result<Self, Expected> {
+        let expected =
+            Expected("a host and a port at which other nodes reach this one, such as 10.0.0.1:7000");
         let authority: Authority = text.parse().map_err(|_| expected)?;
         let (host, port) = (authority.host().to_owned(), authority.port_u16());
         let address =
             port.filter(|_| !host.is_empty() && !text.contains('@')).map(|port| Self { host, port });
-        // Nobody is reached under an address that stands for all of them.
+        // An unspecified address leads to no node.
         address.filter(|address| !address.ip().is_some_and(|ip| ip.is_unspecified())).ok_or(expected)
     }
+}
 
+impl NodeAddress {
     /// Where to listen, unless it is said: at the address itself, or wherever this host is reached.
     fn listen(&self) -> SocketAddr {
         SocketAddr::new(self.ip().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), self.port)
@@ -140,16 +137,14 @@ impl fmt::Display for NodeAddress {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
+    use super::super::{Config, Environment};
     use super::*;
 
     const SECRET: (&str, &str) = ("KOKORO_CLUSTER_SECRET", "0123456789abcdef0123456789abcdef");
 
     fn read(pairs: &[(&str, &str)]) -> Result<ClusterConfig, String> {
-        let mut env = Environment::of(pairs);
-        let config = ClusterConfig::from_env(&mut env);
-        env.finish(config).map_err(|error| error.to_string())
+        let config = Config::from_env(&Environment::of(pairs));
+        config.map(|config| config.cluster).map_err(|error| error.to_string())
     }
 
     fn at(address: &str) -> Result<NodeConfig, String> {
@@ -177,7 +172,8 @@ mod tests {
 
     #[test]
     fn port_0_is_the_one_that_is_listened_on() {
-        let bound = |text| NodeAddress::parse(text).unwrap().bound("127.0.0.1:4711".parse().unwrap());
+        let bound =
+            |text: &str| text.parse::<NodeAddress>().unwrap().bound("127.0.0.1:4711".parse().unwrap());
         assert_eq!(bound("127.0.0.1:0").to_string(), "127.0.0.1:4711");
         assert_eq!(bound("127.0.0.1:7000").to_string(), "127.0.0.1:7000");
     }
@@ -195,7 +191,7 @@ mod tests {
             "http://a:1",
             "a b:1",
         ] {
-            assert!(NodeAddress::parse(address).is_err(), "{address}");
+            assert!(address.parse::<NodeAddress>().is_err(), "{address}");
         }
     }
 
@@ -217,7 +213,9 @@ mod tests {
     #[test]
     fn a_process_that_is_alone_is_no_part_of_a_cluster_by_halves() {
         assert!(read(&[]).unwrap().node.is_none());
-        for name in OF_A_NODE {
+        let others =
+            ["KOKORO_NODE_LISTEN", "KOKORO_CLUSTER_SECRET", "KOKORO_HEARTBEAT_MS", "KOKORO_LEASE_MS"];
+        for name in others {
             let error = read(&[(name, "0123456789abcdef0123456789abcdef")]).unwrap_err();
             assert!(error.contains(name) && error.contains("KOKORO_NODE_ADDRESS is not"), "{error}");
         }

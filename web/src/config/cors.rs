@@ -2,29 +2,26 @@
 
 use reqwest::Url;
 
-use super::environment::Environment;
+use super::parsers::Expected;
 
 /// The origins whose pages may call with the session cookie.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Limits")]
 pub struct CorsConfig {
-    /// `scheme://host[:port]` as browsers send it, compared exactly.
+    /// Comma-separated origins whose pages may call with the session cookie, such as `https://clinic.example`. `*` is refused.
+    // They are compared exactly, as browsers send them: `scheme://host[:port]`.
+    #[arg(id = "cors-allowed-origins", long, env = "CORS_ALLOWED_ORIGINS", value_name = "ORIGIN",
+        value_delimiter = ',', value_parser = origin)]
     pub allowed_origins: Vec<String>,
-}
-
-impl CorsConfig {
-    /// Reads `CORS_ALLOWED_ORIGINS` (default none).
-    pub(super) fn from_env(env: &mut Environment) -> Self {
-        Self { allowed_origins: env.list("CORS_ALLOWED_ORIGINS", origin) }
-    }
 }
 
 /// Reads an origin and writes it as browsers send it: in lower case, international names as punycode, without the port that
 /// is the scheme's default (HTML standard, "ASCII serialization of an origin").
-fn origin(text: &str) -> Result<String, &'static str> {
+fn origin(text: &str) -> Result<String, Expected> {
     if text == "*" {
-        return Err("allowed, since calls carry the session cookie: name each origin");
+        return Err(Expected("each origin by name, because calls carry the session cookie"));
     }
-    let expected = "an origin such as https://clinic.example, without a path or a wildcard";
+    let expected = Expected("an origin such as https://clinic.example, without a path or a wildcard");
     // The parser of URLs is lenient: it repairs slashes, drops tabs and takes `*` for a letter.
     let (_, host_and_port) = text.split_once("://").ok_or(expected)?;
     let is_plain = |c: char| !matches!(c, '/' | '\\' | '?' | '#' | '@' | '*' | '%') && !c.is_whitespace();

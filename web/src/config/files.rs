@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use persistence::{BucketNames, Endpoint};
+use persistence::BucketNames;
 
-use super::environment::Environment;
-use super::store::{Place, data_folder, url};
+use super::parsers::{Expected, url};
+use super::store::{Place, StoreSettings};
 
 /// Which S3, and the names of its buckets.
 #[derive(Debug, Clone)]
@@ -23,61 +23,80 @@ pub struct FilesConfig {
     pub buckets: BucketNames,
 }
 
-impl FilesConfig {
-    /// Reads `S3_ENDPOINT`, `AWS_REGION` or `AWS_DEFAULT_REGION`, `KOKORO_DATA_DIR`, `KOKORO_S3_LISTEN`,
-    /// `S3_PUBLIC_ENDPOINT`, `MEDILOCKER_BUCKET` and `DOCTOR_DOCUMENTS_BUCKET`.
-    pub(super) fn from_env(env: &mut Environment) -> Self {
-        let endpoint = env.parsed("S3_ENDPOINT", url);
-        let region = env.text("AWS_REGION").or_else(|| env.text("AWS_DEFAULT_REGION"));
-        let place = match (endpoint, region) {
-            (None, None) => Place::Folder(data_folder(env)),
-            (endpoint, _) => Place::Named(endpoint.map_or(Endpoint::Aws, Endpoint::At)),
-        };
-        let mut buckets = BucketNames::default();
-        for (name, bucket) in [
-            ("MEDILOCKER_BUCKET", &mut buckets.medilocker),
-            ("DOCTOR_DOCUMENTS_BUCKET", &mut buckets.documents),
-        ] {
-            if let Some(value) = env.parsed(name, bucket_name) {
-                *bucket = value;
-            }
+/// The S3 and its buckets, as they are set.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Files")]
+pub(super) struct FilesSettings {
+    /// URL of the S3-compatible server to use. Without it and without AWS_REGION, the embedded server is used.
+    #[arg(long, env = "S3_ENDPOINT", value_name = "URL", value_parser = url)]
+    s3_endpoint: Option<String>,
+    /// Address and port of the embedded S3, for a proxy that hands browsers on to it; the proxy must keep the Host. Without it
+    /// the server takes a free port of 127.0.0.1.
+    #[arg(long, env = "KOKORO_S3_LISTEN", value_name = "ADDRESS:PORT", value_parser = socket_address)]
+    s3_listen: Option<SocketAddr>,
+    /// URL under which browsers reach S3, which pre-signed URLs carry. Without it this is the endpoint in use.
+    #[arg(long, env = "S3_PUBLIC_ENDPOINT", value_name = "URL", value_parser = bare_url)]
+    s3_public_endpoint: Option<String>,
+    /// Bucket of patients' files.
+    #[arg(long, env = "MEDILOCKER_BUCKET", value_name = "NAME", default_value = "kokoro-medilocker", value_parser = bucket_name)]
+    medilocker_bucket: String,
+    /// Bucket of doctors' documents.
+    #[arg(long, env = "DOCTOR_DOCUMENTS_BUCKET", value_name = "NAME", default_value = "kokoro-doctor-documents",
+        value_parser = bucket_name)]
+    doctor_documents_bucket: String,
+}
+
+impl FilesSettings {
+    /// Where the files are.
+    pub(super) fn place(&self, store: &StoreSettings) -> Place {
+        store.place_of(self.s3_endpoint.as_ref())
+    }
+
+    pub(super) fn resolve(self, store: &StoreSettings) -> FilesConfig {
+        FilesConfig {
+            place: self.place(store),
+            spool: store.data_dir.join("spool"),
+            embedded_listen: self.s3_listen,
+            public_endpoint: self.s3_public_endpoint,
+            buckets: BucketNames {
+                medilocker: self.medilocker_bucket,
+                documents: self.doctor_documents_bucket,
+            },
         }
-        let embedded_listen = env.parsed("KOKORO_S3_LISTEN", |text| {
-            text.parse().map_err(|_| "an address and a port such as 127.0.0.1:9000")
-        });
-        if embedded_listen.is_some() && !place.is_embedded() {
-            env.problem("KOKORO_S3_LISTEN is set, but S3 is not the embedded one".to_owned());
-        }
-        let public_endpoint = env.parsed("S3_PUBLIC_ENDPOINT", bare_url);
-        let spool = data_folder(env).join("spool");
-        Self { place, spool, embedded_listen, public_endpoint, buckets }
     }
 }
 
+fn socket_address(text: &str) -> Result<SocketAddr, Expected> {
+    text.parse().map_err(|_| Expected("an address and a port such as 127.0.0.1:9000"))
+}
+
 /// A URL without a path: a proxy that takes one off makes every signature wrong.
-fn bare_url(text: &str) -> Result<String, &'static str> {
+fn bare_url(text: &str) -> Result<String, Expected> {
     let bare = url(text)?.trim_end_matches('/').to_owned();
     let host = bare.split_once("://").map_or("", |(_, host)| host);
     if host.contains(['/', '?', '#', '@']) {
-        Err("a URL without a path, such as https://files.clinic.example")
+        Err(Expected("a URL without a path, such as https://files.clinic.example"))
     } else {
         Ok(bare)
     }
 }
 
 /// S3 user guide, "General purpose bucket naming rules".
-fn bucket_name(text: &str) -> Result<String, &'static str> {
+fn bucket_name(text: &str) -> Result<String, Expected> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
     let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let well_formed = (3..=63).contains(&text.len())
         && text.bytes().all(allowed)
         && ends(text.bytes().next())
         && ends(text.bytes().last());
-    well_formed.then(|| text.to_owned()).ok_or("a bucket name: 3 to 63 small letters, digits, '.' or '-'")
+    well_formed
+        .then(|| text.to_owned())
+        .ok_or(Expected("a bucket name: 3 to 63 small letters, digits, '.' or '-'"))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{ConfigError, Environment, StoresConfig};
     use super::*;
 
     #[test]
@@ -90,25 +109,28 @@ mod tests {
         }
     }
 
+    fn read(pairs: &[(&str, &str)]) -> Result<FilesConfig, ConfigError> {
+        StoresConfig::from_env(&Environment::of(pairs)).map(|config| config.files)
+    }
+
     #[test]
     fn uploads_lie_in_the_data_folder_also_when_s3_is_named() {
         for s3 in ["", "http://127.0.0.1:9001"] {
-            let mut env = Environment::of(&[("KOKORO_DATA_DIR", "/srv/kokoro"), ("S3_ENDPOINT", s3)]);
-            let config = FilesConfig::from_env(&mut env);
-            assert_eq!(env.finish(config).unwrap().spool, PathBuf::from("/srv/kokoro/spool"));
+            let config = read(&[("KOKORO_DATA_DIR", "/srv/kokoro"), ("S3_ENDPOINT", s3)]);
+            assert_eq!(config.unwrap().spool, PathBuf::from("/srv/kokoro/spool"));
         }
     }
 
     #[test]
     fn an_address_is_for_the_embedded_server_only() {
-        let read = |pairs: &[(&str, &str)]| {
-            let mut env = Environment::of(pairs);
-            let config = FilesConfig::from_env(&mut env);
-            env.finish(config)
-        };
         let listen = ("KOKORO_S3_LISTEN", "127.0.0.1:9000");
         assert_eq!(read(&[listen]).unwrap().embedded_listen, "127.0.0.1:9000".parse().ok());
         assert!(read(&[listen, ("S3_ENDPOINT", "http://127.0.0.1:9001")]).is_err());
         assert!(read(&[("KOKORO_S3_LISTEN", "9000")]).is_err());
+    }
+
+    #[test]
+    fn default_names_of_buckets_are_those_of_the_store() {
+        assert_eq!(read(&[]).unwrap().buckets, BucketNames::default());
     }
 }

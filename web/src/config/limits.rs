@@ -2,29 +2,22 @@
 
 use std::num::NonZeroU32;
 
-use super::environment::Environment;
-
-const PER_MINUTE: NonZeroU32 = NonZeroU32::new(600).expect("it is not zero");
+use clap::builder::TypedValueParser;
 
 /// How many requests one client may make.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = "Limits")]
 pub struct LimitsConfig {
-    /// Requests of one address in a minute, and of one account; costly calls get a part of it. `None`: no limits.
-    pub per_minute: Option<NonZeroU32>,
+    /// Requests that an address, or an account, may make in a minute; costly calls get a part of it. 0 turns this and the
+    /// slowing of failed log-ins off (for load tests).
+    // The path is whole, because clap would take `Option` for a setting without a default.
+    #[arg(id = "rate-limit-per-minute", long, env = "RATE_LIMIT_PER_MINUTE", value_name = "NUMBER",
+        default_value = "600", value_parser = clap::value_parser!(u32).map(NonZeroU32::new))]
+    pub per_minute: std::option::Option<NonZeroU32>,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { per_minute: Some(PER_MINUTE) }
-    }
-}
-
-impl LimitsConfig {
-    /// Reads `RATE_LIMIT_PER_MINUTE` (default 600), of which 0 turns off all limits and the slowing of failed log-ins.
-    pub(super) fn from_env(env: &mut Environment) -> Self {
-        let limit = env.parsed("RATE_LIMIT_PER_MINUTE", |text| {
-            text.parse::<u32>().map(NonZeroU32::new).map_err(|_| "a whole number, 0 or more")
-        });
-        Self { per_minute: limit.unwrap_or(Some(PER_MINUTE)) }
+        super::defaults()
     }
 }

@@ -1,48 +1,94 @@
-//! Every setting, one struct for each concern. Each is read from the environment by its own `from_env`; tests build
-//! them by hand. Nothing here opens a socket, and `clinic.rs` alone reads files: those of the time zone.
+//! Every setting, one file for each concern. Clap reads them from options and variables; `Settings` is the one definition,
+//! from which `--help` and docs/settings.md come as well. Where the program needs something else than what is set, a concern
+//! has a `..Settings` that resolves to its `..Config`; tests build these by hand. A field with `skip` is no setting.
+//! Nothing here opens a socket, and `clinic.rs` alone reads files: those of the time zone.
 
 mod assistant;
 mod auth;
+mod checks;
 mod clinic;
 mod cluster;
 mod cors;
+#[cfg(test)]
+mod docs;
 mod environment;
 mod files;
 mod limits;
 mod options;
+mod parsers;
 mod payments;
-mod rules;
+mod reading;
 mod secret;
 mod server;
 mod store;
 mod stores;
 mod tls;
-mod variables;
 
-use std::time::Duration;
+use std::num::NonZeroU16;
 
+use clap::ArgAction;
+use clap::builder::{BoolishValueParser, TypedValueParser};
 use engine::Rules;
-use persistence::Endpoint;
+use engine::limits::BOOKINGS_PER_DOCTOR_MAX;
 
 pub use assistant::{AssistantConfig, CHAT_TIMEOUT};
 pub use auth::{AuthConfig, PasswordConfig, PasswordScheme, ThrottleConfig};
 pub use clinic::{ClinicConfig, ZoneSource};
+use cluster::ClusterSettings;
 pub use cluster::{ClusterConfig, NodeAddress, NodeConfig};
 pub use cors::CorsConfig;
-pub use environment::{ConfigError, Environment};
+pub use environment::Environment;
 pub use files::FilesConfig;
 pub use limits::LimitsConfig;
 pub(crate) use options::limit;
 pub use options::{CheckOptions, ExportOptions, ImportOptions, Options, Tool};
+pub use parsers::Expected;
+use payments::RazorpaySettings;
 pub use payments::{PaymentsConfig, RazorpayKeys};
+pub use reading::ConfigError;
+use reading::{Findings, defaults};
 pub use secret::{Secret, SigningSecrets};
 pub use server::ServerConfig;
 pub use store::{Place, StoreConfig};
 pub use stores::StoresConfig;
+use stores::StoresSettings;
 pub use tls::TlsConfig;
+use tls::TlsSettings;
 
-/// A longer heartbeat, lease or notice is a slip of the pen.
-const MILLISECONDS_MAX: u64 = 60_000;
+/// Every setting, as it is set.
+#[derive(Debug, Clone, clap::Args)]
+struct Settings {
+    /// Fill an empty store with three doctors, their slots and two users, and print a session to try. Not on AWS.
+    #[arg(long, env = "KOKORO_DEMO", value_name = "BOOLEAN", action = ArgAction::Set, default_value = "false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    demo: bool,
+    #[command(flatten)]
+    server: ServerConfig,
+    #[command(flatten)]
+    tls: TlsSettings,
+    #[command(flatten)]
+    stores: StoresSettings,
+    /// Bookings to come that a patient may hold with one doctor, up to 768, the same on all nodes. 0 turns the limit off.
+    /// Counts the dates that the doctor's calendar has in memory.
+    // `std::option`, because clap takes a plain `Option` for a setting without a default.
+    #[arg(long, env = "KOKORO_BOOKINGS_PER_DOCTOR_MAX", value_name = "NUMBER", default_value = "10", help_heading = "Clinic",
+        value_parser = clap::value_parser!(u16).range(..=i64::from(BOOKINGS_PER_DOCTOR_MAX)).map(NonZeroU16::new))]
+    bookings_per_doctor_max: std::option::Option<NonZeroU16>,
+    #[command(flatten)]
+    auth: AuthConfig,
+    #[command(flatten)]
+    limits: LimitsConfig,
+    #[command(flatten)]
+    cors: CorsConfig,
+    #[command(flatten)]
+    cluster: ClusterSettings,
+    #[command(flatten)]
+    assistant: AssistantConfig,
+    #[command(flatten)]
+    payments: PaymentsConfig,
+    #[command(flatten)]
+    razorpay: RazorpaySettings,
+}
 
 /// All that the program is told when it starts.
 #[derive(Debug, Clone)]
@@ -74,61 +120,46 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads every setting, or says of each that cannot be understood what is wrong with it.
-    pub fn from_env(mut env: Environment) -> Result<Self, ConfigError> {
-        let store = StoreConfig::from_env(&mut env);
-        let limits = LimitsConfig::from_env(&mut env);
-        let config = Self {
-            server: ServerConfig::from_env(&mut env),
-            auth: AuthConfig::from_env(&mut env, store.place.is_embedded(), limits),
-            limits,
-            cluster: ClusterConfig::from_env(&mut env),
-            files: FilesConfig::from_env(&mut env),
-            assistant: AssistantConfig::from_env(&mut env),
-            payments: PaymentsConfig::from_env(&mut env),
-            cors: CorsConfig::from_env(&mut env),
-            clinic: ClinicConfig::from_env(&mut env),
-            rules: rules::rules_from_env(&mut env),
-            demo: demo_from_env(&mut env, &store.place),
+    /// Reads the settings of a server from the environment.
+    ///
+    /// # Errors
+    /// All problems.
+    pub fn from_env(env: &Environment) -> Result<Self, ConfigError> {
+        let options = Options::read(std::iter::empty::<&str>(), env);
+        options.map_err(|error| ConfigError(vec![error.to_string()]))?.into_config()
+    }
+}
+
+impl Settings {
+    fn resolve(self, mut findings: Findings) -> Result<Config, ConfigError> {
+        checks::of_server(&self, &mut findings);
+        let StoresConfig { store, files, clinic } = self.stores.resolve(findings)?;
+        let throttle = self.auth.throttle.filter(|_| self.limits.per_minute.is_some());
+        Ok(Config {
+            server: ServerConfig { tls: self.tls.resolve(), ..self.server },
+            limits: self.limits,
+            auth: AuthConfig { throttle, ..self.auth },
             store,
-        };
-        env.finish(config)
+            cluster: self.cluster.resolve(),
+            files,
+            assistant: self.assistant,
+            payments: PaymentsConfig { keys: self.razorpay.resolve(), ..self.payments },
+            cors: self.cors,
+            clinic,
+            rules: Rules { bookings_per_doctor: self.bookings_per_doctor_max },
+            demo: self.demo,
+        })
     }
-}
-
-fn demo_from_env(env: &mut Environment, place: &Place) -> bool {
-    let demo = env.parsed("KOKORO_DEMO", yes_or_no).unwrap_or(false);
-    if demo && matches!(place, Place::Named(Endpoint::Aws)) {
-        env.problem(
-            "KOKORO_DEMO creates accounts whose passwords everybody knows: it works in the embedded default or with \
-             DYNAMODB_ENDPOINT, not on AWS"
-                .to_owned(),
-        );
-    }
-    demo
-}
-
-fn yes_or_no(text: &str) -> Result<bool, &'static str> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "on" => Ok(true),
-        "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err("true or false"),
-    }
-}
-
-fn milliseconds(text: &str) -> Result<Duration, String> {
-    let number = text.parse().ok().filter(|number| *number <= MILLISECONDS_MAX);
-    number
-        .map(Duration::from_millis)
-        .ok_or_else(|| format!("a number of milliseconds up to {MILLISECONDS_MAX}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    pub(super) const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
     fn read(pairs: &[(&str, &str)]) -> Result<Config, String> {
-        Config::from_env(Environment::of(pairs)).map_err(|error| error.to_string())
+        Config::from_env(&Environment::of(pairs)).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -137,6 +168,7 @@ mod tests {
         assert!(matches!(config.store.place, Place::Folder(ref path) if path.ends_with("data")));
         assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
         assert!(config.auth.secret.is_none() && !config.demo);
+        assert_eq!(config.store.tables, persistence::TableNames::default());
     }
 
     #[test]
@@ -169,7 +201,7 @@ mod tests {
         assert!(read(&[("AWS_REGION", "ap-south-1")]).unwrap_err().contains("KOKORO_JWT_SECRET"));
         let secret = "0123456789abcdef0123456789abcdef";
         let config = read(&[("AWS_REGION", "ap-south-1"), ("KOKORO_JWT_SECRET", secret)]).unwrap();
-        assert!(matches!(config.store.place, Place::Named(Endpoint::Aws)));
+        assert!(matches!(config.store.place, Place::Named(persistence::Endpoint::Aws)));
         assert!(!format!("{config:?}").contains(secret));
     }
 
@@ -208,7 +240,7 @@ mod tests {
         ];
         let env = Environment::of(&secrets);
         assert!(!format!("{env:?}").contains("hunter2"));
-        assert!(!format!("{:?}", Config::from_env(env).unwrap()).contains("hunter2"));
+        assert!(!format!("{:?}", Config::from_env(&env).unwrap()).contains("hunter2"));
         for name in ["OLLAMA_API", "RAZORPAY_API", "S3_ENDPOINT", "S3_PUBLIC_ENDPOINT", "DYNAMODB_ENDPOINT"] {
             for value in
                 ["http://ada:hunter2@localhost:1", "htp://ada:hunter2@localhost", "ada:hunter2@localhost"]
@@ -221,9 +253,26 @@ mod tests {
 
     #[test]
     fn examples_are_not_put_on_aws() {
-        let secret = ("KOKORO_JWT_SECRET", "0123456789abcdef0123456789abcdef");
+        let secret = ("KOKORO_JWT_SECRET", SECRET);
         let (demo, region) = (("KOKORO_DEMO", "1"), ("AWS_REGION", "ap-south-1"));
         assert!(read(&[secret, demo, region]).unwrap_err().contains("KOKORO_DEMO"));
         assert!(read(&[secret, demo, ("DYNAMODB_ENDPOINT", "http://127.0.0.1:8000")]).unwrap().demo);
+    }
+
+    #[test]
+    fn limit_is_ten_unless_chosen_and_zero_turns_it_off() {
+        let rules_of = |pairs: &[(&str, &str)]| read(pairs).map(|config| config.rules);
+        assert_eq!(rules_of(&[]), Ok(Rules::default()));
+        for (text, limit) in [
+            ("1", Some(NonZeroU16::new(1))),
+            ("768", Some(NonZeroU16::new(768))),
+            ("0", Some(None)),
+            ("769", None),
+            ("-1", None),
+            ("ten", None),
+        ] {
+            let rules = rules_of(&[("KOKORO_BOOKINGS_PER_DOCTOR_MAX", text)]).ok();
+            assert_eq!(rules.map(|rules| rules.bookings_per_doctor), limit, "{text}");
+        }
     }
 }

@@ -1,27 +1,37 @@
 //! Razorpay, which takes the payments.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use super::environment::Environment;
+use super::parsers::url;
 use super::secret::Secret;
-use super::store::url;
 
-/// Razorpay's public API.
-const PUBLIC_API: &str = "https://api.razorpay.com";
-
-/// Where Razorpay is and what it knows us by.
-#[derive(Debug, Clone)]
+/// Razorpay's address and the secrets that we share with it.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Payments")]
 pub struct PaymentsConfig {
-    /// The address of the API.
+    /// URL of Razorpay's API.
+    #[arg(id = "razorpay-api", long, env = "RAZORPAY_API", value_name = "URL",
+        default_value = "https://api.razorpay.com", value_parser = url)]
     pub api: String,
     /// What requests are authorised with; `None`: nobody can pay.
+    #[arg(skip)]
     pub keys: Option<RazorpayKeys>,
-    /// What webhooks may be signed with: several while a secret is being replaced. None: no webhook is believed.
+    /// Secret with which Razorpay signs its webhooks. While it is being replaced, both with a comma between them. Without
+    /// it webhooks are refused.
+    #[arg(
+        id = "razorpay-webhook-secret",
+        long,
+        env = "RAZORPAY_WEBHOOK_SECRET",
+        value_delimiter = ',',
+        hide = true,
+        hide_env_values = true
+    )]
     pub webhook_secrets: Vec<Secret>,
     /// How long Razorpay may take to answer.
+    #[arg(skip = Duration::from_secs(10))]
     pub timeout: Duration,
     /// Requests to Razorpay under way at once; one more is refused as busy.
+    #[arg(skip = 32_usize)]
     pub requests_at_once: usize,
 }
 
@@ -34,55 +44,41 @@ pub struct RazorpayKeys {
     pub secret: Secret,
 }
 
+/// Both halves of the API key, or none.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Payments")]
+pub(super) struct RazorpaySettings {
+    /// API key of Razorpay; needs RAZORPAY_KEY_SECRET as well. Without it there are no payments.
+    #[arg(long, env = "RAZORPAY_KEY_ID", value_name = "KEY")]
+    razorpay_key_id: Option<String>,
+    /// Secret half of the API key.
+    #[arg(long, env = "RAZORPAY_KEY_SECRET", hide = true, hide_env_values = true)]
+    razorpay_key_secret: Option<Secret>,
+}
+
 impl Default for PaymentsConfig {
     fn default() -> Self {
-        Self {
-            api: PUBLIC_API.to_owned(),
-            keys: None,
-            webhook_secrets: Vec::new(),
-            timeout: Duration::from_secs(10),
-            requests_at_once: 32,
-        }
+        super::defaults()
     }
 }
 
-impl PaymentsConfig {
-    /// Reads `RAZORPAY_KEY_ID` and `RAZORPAY_KEY_SECRET`, both or neither, `RAZORPAY_WEBHOOK_SECRET`, one or more
-    /// between commas, and `RAZORPAY_API` (default: the public one).
-    pub(super) fn from_env(env: &mut Environment) -> Self {
-        let defaults = Self::default();
-        let secret =
-            |env: &Environment, name| env.text(name).map(|text| Secret::of_any_length(text.into_bytes()));
-        let keys = match (env.text("RAZORPAY_KEY_ID"), secret(env, "RAZORPAY_KEY_SECRET")) {
-            (Some(id), Some(secret)) => Some(RazorpayKeys { id, secret }),
-            (None, None) => None,
-            (Some(_), None) | (None, Some(_)) => {
-                env.problem(
-                    "RAZORPAY_KEY_ID and RAZORPAY_KEY_SECRET must both be set, or neither".to_owned(),
-                );
-                None
-            }
-        };
-        Self {
-            api: env.parsed("RAZORPAY_API", url).unwrap_or(defaults.api),
-            keys,
-            webhook_secrets: env.list("RAZORPAY_WEBHOOK_SECRET", |text| {
-                Ok::<_, Infallible>(Secret::of_any_length(text.as_bytes().to_vec()))
-            }),
-            ..defaults
-        }
+impl RazorpaySettings {
+    pub(super) fn resolve(self) -> Option<RazorpayKeys> {
+        let (id, secret) = self.razorpay_key_id.zip(self.razorpay_key_secret)?;
+        Some(RazorpayKeys { id, secret })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::super::{Config, Environment};
 
     #[test]
     fn a_webhook_secret_that_is_being_replaced_is_two() {
-        let of = |text| PaymentsConfig::from_env(&mut Environment::of(&[("RAZORPAY_WEBHOOK_SECRET", text)]));
-        let secrets =
-            |text| of(text).webhook_secrets.iter().map(|one| one.expose().to_vec()).collect::<Vec<_>>();
+        let secrets = |text| {
+            let config = Config::from_env(&Environment::of(&[("RAZORPAY_WEBHOOK_SECRET", text)])).unwrap();
+            config.payments.webhook_secrets.iter().map(|one| one.expose().to_vec()).collect::<Vec<_>>()
+        };
         assert_eq!(secrets("new, old"), [b"new", b"old"]);
         assert_eq!(secrets("one"), [b"one"]);
         assert!(secrets("").is_empty() && secrets(" , ").is_empty());

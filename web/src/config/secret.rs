@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::environment::{Environment, members};
+use super::parsers::Expected;
 
 /// Bytes that must not be seen: `Debug` hides them.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ impl Secret {
         (bytes.len() >= Self::BYTES_MIN).then_some(Self(bytes))
     }
 
-    /// Takes a secret that somebody else has chosen.
+    /// Takes a secret of another service, which chose its length.
     pub fn of_any_length(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
@@ -28,6 +28,10 @@ impl Secret {
     }
 }
 
+const _: () = assert!(Secret::BYTES_MIN == 32);
+const TOO_SHORT: Expected =
+    Expected("32 bytes or more; while it is being replaced, that of each of the two secrets around a comma");
+
 /// What is signed with and what signatures are checked against: more than one while a secret is being replaced.
 #[derive(Debug, Clone)]
 pub struct SigningSecrets {
@@ -37,26 +41,15 @@ pub struct SigningSecrets {
 }
 
 impl SigningSecrets {
-    /// Reads secrets between commas: the first signs. `None` when there is none, or one is too short.
-    pub fn parse(text: &str) -> Option<Self> {
-        let secrets: Option<Vec<Secret>> =
-            members(text).map(|secret| Secret::new(secret.as_bytes().to_vec())).collect();
-        let mut secrets = secrets?.into_iter();
-        Some(Self { signing: secrets.next()?, others: secrets.collect() })
-    }
-
-    /// Reads a variable; `None` when it is not set, or holds none that is good, which is noted.
-    pub(super) fn from_env(env: &mut Environment, name: &str) -> Option<Self> {
-        let secrets = Self::parse(&env.text(name)?);
-        if secrets.is_none() {
-            // The value is not repeated.
-            env.problem(format!(
-                "{name} must be {} bytes or more; while it is being replaced, so must each of the two between which a \
-                 comma stands",
-                Secret::BYTES_MIN
-            ));
-        }
-        secrets
+    /// Reads secrets between commas: the first signs. Each must have [`Secret::BYTES_MIN`] bytes.
+    ///
+    /// # Errors
+    /// If there is none, or one is too short.
+    pub fn parse(text: &str) -> Result<Self, Expected> {
+        let members = text.split(',').map(str::trim).filter(|member| !member.is_empty());
+        let secrets: Option<Vec<Secret>> = members.map(|secret| Secret::new(secret.into())).collect();
+        let mut secrets = secrets.ok_or(TOO_SHORT)?.into_iter();
+        Ok(Self { signing: secrets.next().ok_or(TOO_SHORT)?, others: secrets.collect() })
     }
 
     /// The one that signs.
@@ -67,6 +60,12 @@ impl SigningSecrets {
     /// Each that a signature may be of, the one that signs first.
     pub fn all(&self) -> impl Iterator<Item = &Secret> {
         std::iter::once(&self.signing).chain(&self.others)
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self::of_any_length(text.into_bytes())
     }
 }
 
@@ -84,6 +83,7 @@ impl fmt::Debug for Secret {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Config, Environment};
     use super::*;
 
     const NEW: &str = "new-new-new-new-new-new-new-new-";
@@ -108,11 +108,10 @@ mod tests {
     #[test]
     fn one_that_is_too_short_is_refused_however_long_the_other_is_and_never_shown() {
         for text in ["", ",", "hunter2", &format!("{NEW},hunter2"), &format!("hunter2,{NEW}")] {
-            assert!(SigningSecrets::parse(text).is_none(), "{text}");
+            assert_eq!(SigningSecrets::parse(text).err(), Some(TOO_SHORT), "{text}");
         }
-        let mut env = Environment::of(&[("KOKORO_JWT_SECRET", &format!("{NEW},hunter2"))]);
-        assert!(SigningSecrets::from_env(&mut env, "KOKORO_JWT_SECRET").is_none());
-        let error = env.finish(()).unwrap_err().to_string();
+        let env = Environment::of(&[("KOKORO_JWT_SECRET", &format!("{NEW},hunter2"))]);
+        let error = Config::from_env(&env).unwrap_err().to_string();
         assert!(error.contains("KOKORO_JWT_SECRET") && error.contains("32 bytes"), "{error}");
         assert!(!error.contains("hunter2") && !error.contains(NEW), "{error}");
     }

@@ -1,17 +1,18 @@
 //! Where and how the server listens, and every bound that keeps one client from taking it for itself.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ArgAction;
+use clap::builder::BoolishValueParser;
 use engine::limits::{ASK_DEADLINE, LEAVE_WITHIN};
 use ipnet::IpNet;
 use reqwest::Url;
 
 use super::assistant::CHAT_TIMEOUT;
-use super::environment::Environment;
+use super::parsers::{Expected, address, milliseconds};
 use super::tls::TlsConfig;
-use super::{milliseconds, yes_or_no};
 
 /// How long an answer may take. It must leave a handler the time to ask the engine twice, which knows the outcome best.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
@@ -32,97 +33,84 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const _: () = assert!(LEAVE_WITHIN.as_secs() * 4 <= STOP_TIMEOUT.as_secs());
 
 /// The server's address and bounds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Server")]
 pub struct ServerConfig {
-    /// Where to listen; port 0 takes a free one.
+    /// Address and port to listen on; port 0 takes a free one, which the first line of output names.
+    #[arg(long, env = "KOKORO_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
-    /// Where `/metrics` and `/cluster` are served instead of beside the API; port 0 takes a free one.
+    /// Address and port on which /metrics and /cluster are served instead of beside the API, without TLS; /healthz and
+    /// /readyz are on both. Port 0 takes a free one.
+    #[arg(long, env = "KOKORO_ADMIN_LISTEN", value_name = "ADDRESS:PORT", value_parser = address)]
     pub admin_listen: Option<SocketAddr>,
-    /// Host names, in lower case, under which that address may be called besides IP addresses and `localhost`.
+    /// Comma-separated host names under which KOKORO_ADMIN_LISTEN may be called besides IP addresses and localhost, such as
+    /// the name that Prometheus scrapes; a request with another Host is refused.
+    #[arg(long, env = "KOKORO_ADMIN_HOSTS", value_name = "HOST", value_delimiter = ',', value_parser = host_name)]
     pub admin_hosts: Vec<String>,
     /// The certificate with which to speak TLS; `None`: plain HTTP.
+    #[arg(skip)]
     pub tls: Option<TlsConfig>,
-    /// The folder of a built frontend to serve from the same origin.
+    /// Folder of a built single-page frontend, served at / from the same origin; paths that nothing answers get its
+    /// index.html.
+    #[arg(long, env = "KOKORO_STATIC_DIR", value_name = "FOLDER")]
     pub static_dir: Option<PathBuf>,
     /// Threads that serve requests.
+    #[arg(skip = std::thread::available_parallelism().map_or(2, usize::from))]
     pub workers: usize,
-    /// Whether other processes of this user may listen on [`Self::listen`] as well: the kernel spreads connections.
+    /// Let other processes of this user listen on KOKORO_LISTEN as well; the kernel spreads the connections over them. For
+    /// several nodes on one machine.
+    #[arg(long, env = "KOKORO_SHARE_PORT", value_name = "BOOLEAN", action = ArgAction::Set, default_value = "false",
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub share_port: bool,
     /// Connections that wait to be accepted.
+    #[arg(skip = 1024_u32)]
     pub backlog: u32,
     /// Open connections in all.
+    #[arg(skip = connections_max())]
     pub connections_max: usize,
     /// Open connections of one network, unless it is a trusted proxy's.
+    #[arg(skip = connections_max() / 4)]
     pub connections_of_network: usize,
     /// How long an idle connection stays open.
+    #[arg(skip = KEEP_ALIVE)]
     pub keep_alive: Duration,
     /// How long a client may take to send a request's head.
+    #[arg(skip = Duration::from_secs(10))]
     pub head_timeout: Duration,
     /// How long a client may take to send a request's body.
+    #[arg(skip = Duration::from_secs(20))]
     pub body_timeout: Duration,
     /// How long an answer may take once the body has had its time.
+    #[arg(skip = ANSWER_TIMEOUT)]
     pub answer_timeout: Duration,
     /// The longest body, in bytes.
+    #[arg(skip = 64 * 1024_usize)]
     pub body_bytes_max: usize,
     /// The longest head, in bytes: request line and headers together.
+    #[arg(skip = 16 * 1024_usize)]
     pub head_bytes_max: usize,
-    /// How long a stopping server that has handed its doctors over goes on answering, so that whoever asks `/readyz` sends
-    /// requests elsewhere before connections are closed.
+    /// How long a stopping node goes on answering once /readyz says so and the other nodes have its doctors, in
+    /// milliseconds: longer than a load balancer takes to notice.
+    #[arg(id = "stop-notice-ms", long, env = "KOKORO_STOP_NOTICE_MS", value_name = "MILLISECONDS", default_value = "0",
+        value_parser = milliseconds())]
     pub stop_notice: Duration,
     /// How long requests already on their way are then refused, instead of finding their connections closed.
+    #[arg(skip = Duration::from_millis(200))]
     pub refuse_for: Duration,
     /// How long a stop waits for what is in flight.
+    #[arg(skip = STOP_TIMEOUT)]
     pub stop_timeout: Duration,
     /// How long a deposed process goes on saying so before it stops.
+    #[arg(skip = Duration::from_secs(2))]
     pub deposed_notice: Duration,
-    /// Peers whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` count.
+    /// Comma-separated networks whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host count.
+    #[arg(long, env = "TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            admin_listen: None,
-            admin_hosts: Vec::new(),
-            tls: None,
-            static_dir: None,
-            workers: std::thread::available_parallelism().map_or(2, usize::from),
-            share_port: false,
-            backlog: 1024,
-            connections_max: connections_max(),
-            connections_of_network: connections_max() / 4,
-            keep_alive: KEEP_ALIVE,
-            head_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(20),
-            answer_timeout: ANSWER_TIMEOUT,
-            body_bytes_max: 64 * 1024,
-            head_bytes_max: 16 * 1024,
-            stop_notice: Duration::ZERO,
-            refuse_for: Duration::from_millis(200),
-            stop_timeout: STOP_TIMEOUT,
-            deposed_notice: Duration::from_secs(2),
-            trusted_proxies: Vec::new(),
-        }
-    }
-}
-
-impl ServerConfig {
-    /// Reads `KOKORO_LISTEN` (default `127.0.0.1:8080`) and `KOKORO_SHARE_PORT`, and `KOKORO_ADMIN_LISTEN`,
-    /// `KOKORO_ADMIN_HOSTS`, `KOKORO_TLS_CERT` and `KOKORO_TLS_KEY`, `KOKORO_STOP_NOTICE_MS`, `KOKORO_STATIC_DIR` and `TRUSTED_PROXIES` (default none).
-    pub(super) fn from_env(env: &mut Environment) -> Self {
-        let defaults = Self::default();
-        Self {
-            listen: env.parsed("KOKORO_LISTEN", address).unwrap_or(defaults.listen),
-            share_port: env.parsed("KOKORO_SHARE_PORT", yes_or_no).unwrap_or(false),
-            admin_listen: env.parsed("KOKORO_ADMIN_LISTEN", address),
-            admin_hosts: env.list("KOKORO_ADMIN_HOSTS", host_name),
-            tls: TlsConfig::from_env(env),
-            stop_notice: env.parsed("KOKORO_STOP_NOTICE_MS", milliseconds).unwrap_or(defaults.stop_notice),
-            static_dir: env.text("KOKORO_STATIC_DIR").map(PathBuf::from),
-            trusted_proxies: env.list("TRUSTED_PROXIES", network),
-            ..defaults
-        }
+        super::defaults()
     }
 }
 
@@ -134,14 +122,9 @@ fn connections_max() -> usize {
     (descriptors.saturating_sub(OTHER_DESCRIPTORS.min(descriptors / 2)) / 2).clamp(16, CONNECTIONS_MAX)
 }
 
-pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    let resolved = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-    resolved.ok_or("an address and a port such as 127.0.0.1:8080")
-}
-
 /// Reads a host name and writes it as clients send it: in lower case, international names as punycode.
-fn host_name(text: &str) -> Result<String, &'static str> {
-    let expected = "a host name such as kokoro.internal, without a scheme, a port or a wildcard";
+fn host_name(text: &str) -> Result<String, Expected> {
+    let expected = Expected("a host name such as kokoro.internal, without a scheme, a port or a wildcard");
     let is_of_name = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if !text.chars().all(is_of_name) {
         return Err(expected);
@@ -150,9 +133,9 @@ fn host_name(text: &str) -> Result<String, &'static str> {
     url.host_str().map(str::to_owned).ok_or(expected)
 }
 
-fn network(text: &str) -> Result<IpNet, &'static str> {
+fn network(text: &str) -> Result<IpNet, Expected> {
     let single = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse::<IpNet>().or_else(|_| single()).map_err(|_| "a network such as 10.0.0.0/8")
+    text.parse::<IpNet>().or_else(|_| single()).map_err(|_| Expected("a network such as 10.0.0.0/8"))
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use actix_web::http::Uri;
 use persistence::{Endpoint, TableNames};
 
-use super::environment::Environment;
+use super::parsers::{Expected, url};
 
 /// Which store, and the names of its tables.
 #[derive(Debug, Clone)]
@@ -37,74 +36,111 @@ impl Place {
     }
 }
 
-impl StoreConfig {
-    /// Reads `DYNAMODB_ENDPOINT`, `AWS_REGION` or `AWS_DEFAULT_REGION`, `KOKORO_DATA_DIR` (default `./data`),
-    /// `KOKORO_DYNAMODB_LISTEN` and the table names.
-    pub(super) fn from_env(env: &mut Environment) -> Self {
-        let endpoint = env.parsed("DYNAMODB_ENDPOINT", url);
-        let region = env.text("AWS_REGION").or_else(|| env.text("AWS_DEFAULT_REGION"));
-        if endpoint.is_none() && region.is_none() {
-            // Whoever set these meant AWS, and would not find its bookings in a folder.
-            for name in
-                ["AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_S3"]
-            {
-                if env.text(name).is_some() {
-                    env.problem(format!("{name} is set, and neither AWS_REGION nor DYNAMODB_ENDPOINT is"));
-                }
-            }
+/// The DynamoDB and its tables, as they are set. The SDK reads the variables of AWS by itself; those that point to it are
+/// refused for the embedded store ([`super::checks`]).
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Store")]
+pub(super) struct StoreSettings {
+    /// Folder of the embedded store and of the secret that was made up for it.
+    #[arg(long, env = "KOKORO_DATA_DIR", value_name = "FOLDER", default_value = "./data")]
+    pub(super) data_dir: PathBuf,
+    /// Use the DynamoDB and the S3 of this AWS region, with credentials found the way AWS's own tools do. Without it and
+    /// without an endpoint, the embedded store is used.
+    #[arg(long, env = "AWS_REGION", hide = true)]
+    aws_region: Option<String>,
+    /// Second name of AWS_REGION, which counts if that is not set.
+    #[arg(long, env = "AWS_DEFAULT_REGION", hide = true)]
+    aws_default_region: Option<String>,
+    /// Profile, as AWS's own tools take it; needs AWS_REGION as well.
+    #[arg(long, env = "AWS_PROFILE", hide = true)]
+    aws_profile: Option<String>,
+    /// Endpoint of all services, as AWS's own tools take it; needs AWS_REGION as well.
+    #[arg(long, env = "AWS_ENDPOINT_URL", hide = true)]
+    aws_endpoint_url: Option<String>,
+    /// Endpoint of DynamoDB, as AWS's own tools take it; needs AWS_REGION as well.
+    #[arg(long, env = "AWS_ENDPOINT_URL_DYNAMODB", hide = true)]
+    aws_endpoint_url_dynamodb: Option<String>,
+    /// Endpoint of S3, as AWS's own tools take it; needs AWS_REGION as well.
+    #[arg(long, env = "AWS_ENDPOINT_URL_S3", hide = true)]
+    aws_endpoint_url_s3: Option<String>,
+    /// URL of the DynamoDB-compatible server to use. Without it and without AWS_REGION, the embedded store is used.
+    #[arg(long, env = "DYNAMODB_ENDPOINT", value_name = "URL", value_parser = url)]
+    dynamodb_endpoint: Option<String>,
+    /// Loopback address and port of the embedded DynamoDB, for other processes on this machine (their DYNAMODB_ENDPOINT). They
+    /// sign with its key: AWS_ACCESS_KEY_ID=kokoro, and AWS_SECRET_ACCESS_KEY from store-secret in the data folder. Without it
+    /// the server takes a free port of a loopback address of its own.
+    #[arg(long, env = "KOKORO_DYNAMODB_LISTEN", value_name = "ADDRESS:PORT", value_parser = loopback_address)]
+    dynamodb_listen: Option<SocketAddr>,
+    /// Table of the patients' accounts.
+    #[arg(long, env = "USERS_TABLE", value_name = "NAME", default_value = "Users", value_parser = table_name)]
+    users_table: String,
+    /// Table of the doctors' accounts and profiles.
+    #[arg(long, env = "DOCTORS_TABLE", value_name = "NAME", default_value = "Doctors", value_parser = table_name)]
+    doctors_table: String,
+    /// Table of published slots.
+    #[arg(long, env = "DOCTOR_AVAILABILITY_TABLE", value_name = "NAME", default_value = "DoctorAvailabilityTable", value_parser = table_name)]
+    doctor_availability_table: String,
+    /// Table of bookings.
+    #[arg(long, env = "DOCTOR_BOOKINGS_TABLE", value_name = "NAME", default_value = "DoctorBookingsTable", value_parser = table_name)]
+    doctor_bookings_table: String,
+    /// Table of exchanges with the assistant.
+    #[arg(long, env = "CHAT_HISTORY_TABLE", value_name = "NAME", default_value = "ChatHistory", value_parser = table_name)]
+    chat_history_table: String,
+    /// Table of payments.
+    #[arg(long, env = "PAYMENTS_TABLE", value_name = "NAME", default_value = "PaymentsTable", value_parser = table_name)]
+    payments_table: String,
+    /// Table of the engine's own items: who owns which doctors.
+    #[arg(long, env = "KOKORO_ENGINE_TABLE", value_name = "NAME", default_value = "KokoroEngine", value_parser = table_name)]
+    engine_table: String,
+    /// Table of the nodes of a cluster and their heartbeats.
+    #[arg(long, env = "KOKORO_NODES_TABLE", value_name = "NAME", default_value = "KokoroNodes", value_parser = table_name)]
+    nodes_table: String,
+    /// Table of the audit trail: who read, changed or deleted whose records. Rows are only added: the right to put suffices.
+    #[arg(long, env = "KOKORO_AUDIT_TABLE", value_name = "NAME", default_value = "KokoroAudit", value_parser = table_name)]
+    audit_table: String,
+}
+
+impl StoreSettings {
+    /// Where the rows are.
+    pub(super) fn place(&self) -> Place {
+        self.place_of(self.dynamodb_endpoint.as_ref())
+    }
+
+    /// Where a store with this endpoint is.
+    pub(super) fn place_of(&self, endpoint: Option<&String>) -> Place {
+        if endpoint.is_none() && self.aws_region.is_none() && self.aws_default_region.is_none() {
+            Place::Folder(self.data_dir.clone())
+        } else {
+            Place::Named(endpoint.cloned().map_or(Endpoint::Aws, Endpoint::At))
         }
-        let place = match (endpoint, region) {
-            (None, None) => Place::Folder(data_folder(env)),
-            (endpoint, _) => Place::Named(endpoint.map_or(Endpoint::Aws, Endpoint::At)),
+    }
+
+    pub(super) fn resolve(self) -> StoreConfig {
+        let place = self.place();
+        let tables = TableNames {
+            users: self.users_table,
+            doctors: self.doctors_table,
+            availability: self.doctor_availability_table,
+            bookings: self.doctor_bookings_table,
+            chat_history: self.chat_history_table,
+            payments: self.payments_table,
+            engine: self.engine_table,
+            nodes: self.nodes_table,
+            audit: self.audit_table,
         };
-        let embedded_listen = env.parsed("KOKORO_DYNAMODB_LISTEN", |text| {
-            // Rows of patients travel unencrypted.
-            let address = text.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
-            address.ok_or("a loopback address and a port such as 127.0.0.1:8000")
-        });
-        if embedded_listen.is_some() && !place.is_embedded() {
-            env.problem("KOKORO_DYNAMODB_LISTEN is set, but DynamoDB is not the embedded one".to_owned());
-        }
-        Self { place, embedded_listen, tables: tables_from_env(env) }
+        StoreConfig { place, embedded_listen: self.dynamodb_listen, tables }
     }
 }
 
-fn tables_from_env(env: &mut Environment) -> TableNames {
-    let mut tables = TableNames::default();
-    for (name, table) in [
-        ("USERS_TABLE", &mut tables.users),
-        ("DOCTORS_TABLE", &mut tables.doctors),
-        ("DOCTOR_AVAILABILITY_TABLE", &mut tables.availability),
-        ("DOCTOR_BOOKINGS_TABLE", &mut tables.bookings),
-        ("CHAT_HISTORY_TABLE", &mut tables.chat_history),
-        ("PAYMENTS_TABLE", &mut tables.payments),
-        ("KOKORO_ENGINE_TABLE", &mut tables.engine),
-        ("KOKORO_NODES_TABLE", &mut tables.nodes),
-        ("KOKORO_AUDIT_TABLE", &mut tables.audit),
-    ] {
-        if let Some(value) = env.parsed(name, table_name) {
-            *table = value;
-        }
-    }
-    tables
+/// Reads the address of a server to which rows of patients travel unencrypted, so no other machine may reach it.
+fn loopback_address(text: &str) -> Result<SocketAddr, Expected> {
+    let address = text.parse::<SocketAddr>().ok().filter(|address| address.ip().is_loopback());
+    address.ok_or(Expected("a loopback address and a port such as 127.0.0.1:8000"))
 }
 
-fn table_name(text: &str) -> Result<String, &'static str> {
+fn table_name(text: &str) -> Result<String, Expected> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     let well_formed = (3..=255).contains(&text.len()) && text.bytes().all(allowed);
-    well_formed.then(|| text.to_owned()).ok_or("a table name: 3 to 255 letters, digits, '_', '.' or '-'")
-}
-
-/// Where the embedded servers keep their data.
-pub(super) fn data_folder(env: &Environment) -> PathBuf {
-    env.text("KOKORO_DATA_DIR").unwrap_or_else(|| "./data".to_owned()).into()
-}
-
-pub(super) fn url(text: &str) -> Result<String, &'static str> {
-    let expected = "a URL such as http://127.0.0.1:8000, without a user or a password";
-    let uri: Uri = text.parse().map_err(|_| expected)?;
-    let is_url =
-        uri.scheme_str().is_some_and(|scheme| ["http", "https"].contains(&scheme)) && uri.host().is_some();
-    let names_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-    (is_url && !names_user).then(|| text.to_owned()).ok_or(expected)
+    let expected = Expected("a table name: 3 to 255 letters, digits, '_', '.' or '-'");
+    well_formed.then(|| text.to_owned()).ok_or(expected)
 }

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::environment::Environment;
-
 /// Where the certificate and its key are, as PEM files.
 #[derive(Debug, Clone)]
 pub struct TlsConfig {
@@ -13,16 +11,22 @@ pub struct TlsConfig {
     pub key: PathBuf,
 }
 
-impl TlsConfig {
-    /// Reads `KOKORO_TLS_CERT` and `KOKORO_TLS_KEY`, both or neither.
-    pub(super) fn from_env(env: &mut Environment) -> Option<Self> {
-        match (env.text("KOKORO_TLS_CERT"), env.text("KOKORO_TLS_KEY")) {
-            (Some(certificate), Some(key)) => Some(Self { certificate: certificate.into(), key: key.into() }),
-            (None, None) => None,
-            (Some(_), None) | (None, Some(_)) => {
-                env.problem("KOKORO_TLS_CERT and KOKORO_TLS_KEY must both be set, or neither".to_owned());
-                None
-            }
-        }
+/// Both files, or none.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct TlsSettings {
+    /// PEM file of the certificate, and those that lead to its root, to serve over TLS; read again on SIGHUP. Without it
+    /// the server speaks plain HTTP.
+    #[arg(long, env = "KOKORO_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file of the certificate's private key; read again on SIGHUP.
+    #[arg(long, env = "KOKORO_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+}
+
+impl TlsSettings {
+    pub(super) fn resolve(self) -> Option<TlsConfig> {
+        let (certificate, key) = self.tls_cert.zip(self.tls_key)?;
+        Some(TlsConfig { certificate, key })
     }
 }

@@ -32,20 +32,29 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
+/// What stands in braces behind a metric, one by one.
+#[derive(Debug)]
+struct Matcher {
+    label: String,
+    operator: String,
+    value: String,
+}
+
 /// What an expression names.
 #[derive(Debug, Default)]
 struct Named {
-    /// Each word that is none of PromQL's, with its matchers: label, operator and value.
-    metrics: Vec<(String, Vec<(String, String, String)>)>,
+    /// Each word that is none of PromQL's, with its matchers.
+    metrics: Vec<(String, Vec<Matcher>)>,
     /// The labels in `by (..)`.
     kept: BTreeSet<String>,
 }
 
-fn matchers(text: &str) -> Vec<(String, String, String)> {
+fn matchers(text: &str) -> Vec<Matcher> {
     let matcher = |text: &str| {
         let (label, rest) = text.split_at(text.find(['=', '!']).unwrap());
         let (operator, value) = rest.split_at(rest.find('"').unwrap());
-        (label.trim().to_owned(), operator.to_owned(), value.trim_matches('"').to_owned())
+        let value = value.trim_matches('"').to_owned();
+        Matcher { label: label.trim().to_owned(), operator: operator.to_owned(), value }
     };
     text.split(',').map(matcher).collect()
 }
@@ -111,12 +120,12 @@ impl Known {
     }
 
     /// What is wrong with a metric and its matchers.
-    fn complaints(&self, metric: &str, matchers: &[(String, String, String)]) -> Vec<String> {
+    fn complaints(&self, metric: &str, matchers: &[Matcher]) -> Vec<String> {
         if !self.series.iter().any(|(name, _)| name == metric) {
             return vec![format!("{metric} is not in /metrics")];
         }
         let mut complaints = Vec::new();
-        for (label, operator, value) in matchers {
+        for Matcher { label, operator, value } in matchers {
             if PROMETHEUS_LABELS.contains(&label.as_str()) {
                 continue;
             }

@@ -6,8 +6,11 @@ use std::path::Path;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use engine::SlotStart;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::net::UnixListener;
+use tokio::process::Command;
+use tokio::time::{Instant, timeout};
 
+use crate::flushes::{Flush, build_gate};
 use crate::harness::*;
 use crate::old_platform::{HASH, WEEKDAYS};
 use crate::stores::*;
@@ -76,13 +79,32 @@ async fn fill(data: &Path) -> (usize, usize) {
     (bookings, files)
 }
 
-/// Starts a tool, kills it as soon as it has come so far, and says whether it was in the middle.
-fn killed_when(data: &Path, arguments: &[&str], has_come_so_far: impl Fn() -> bool) {
-    let mut child = tool(data, arguments).spawn().unwrap();
-    until(has_come_so_far);
-    child.kill().unwrap();
-    let status = child.wait().unwrap();
-    assert!(status.code().is_none(), "it was done before it was killed: {status}");
+/// Starts a tool, and kills it in the middle: while it waits for a flush, as soon as it has come so far.
+async fn killed_when(data: &Path, arguments: &[&str], has_come_so_far: impl Fn() -> bool) {
+    let scratch = tempfile::tempdir().unwrap();
+    let (library, socket) = (build_gate(scratch.path()).await, scratch.path().join("gate"));
+    let gate = UnixListener::bind(&socket).unwrap();
+    let mut tool = Command::from(tool(data, arguments));
+    tool.env("LD_PRELOAD", library).env("KOKORO_FSYNC_GATE", socket).kill_on_drop(true);
+    let mut child = tool.spawn().unwrap();
+    let works = async {
+        loop {
+            let flush = Flush::next(&gate).await;
+            if has_come_so_far() {
+                return flush;
+            }
+            flush.let_through().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        held = timeout(DEADLINE, works) => {
+            let held = held.expect("it does not come so far");
+            child.kill().await.unwrap();
+            drop(held);
+        }
+        ended = child.wait() => panic!("it was done before it was killed: {}", ended.unwrap()),
+    }
 }
 
 fn read(path: &Path) -> Value {
@@ -99,28 +121,30 @@ async fn what_was_killed_half_way_goes_on_and_ends_the_same() {
     println!("exported {bookings} bookings and {files} files in {:?}", begun.elapsed());
     assert!(sums.iter().any(|line| line.starts_with(&format!("bookings {bookings} "))), "{sums:?}");
 
-    let export_to = ["export", halved.to_str().unwrap(), "--rate", "2000"];
-    let cursor = halved.join("tables/bookings.cursor");
-    killed_when(&data, &export_to, || read(&cursor)["sum"]["count"].as_u64().unwrap_or_default() >= 1000);
-    assert!(refused(&data, &["import", halved.to_str().unwrap()]).contains("no manifest"));
     let export_to = ["export", halved.to_str().unwrap(), "--rate", "0"];
+    let cursor = halved.join("tables/bookings.cursor");
+    let exported = |count| read(&cursor)["sum"]["count"].as_u64().unwrap_or_default() >= count;
+    killed_when(&data, &export_to, || exported(1000)).await;
+    assert!(refused(&data, &["import", halved.to_str().unwrap()]).contains("no manifest"));
     let cursor = halved.join("files/medilocker.cursor");
-    killed_when(&data, &export_to, || read(&cursor)["sum"]["count"].as_u64().unwrap_or_default() >= 7);
+    let exported = |count| read(&cursor)["sum"]["count"].as_u64().unwrap_or_default() >= count;
+    killed_when(&data, &export_to, || exported(7)).await;
     assert_eq!(export(&data, &halved), sums);
     assert!(!cursor.exists() && !halved.join("export.json").exists());
     for lines in ["tables/bookings.jsonl", "files/medilocker.jsonl"] {
         assert!(fs::read(halved.join(lines)).unwrap() == fs::read(whole.join(lines)).unwrap(), "{lines}");
     }
 
-    let import_from = ["import", halved.to_str().unwrap(), "--rate", "2000"];
+    let import_from = ["import", halved.to_str().unwrap(), "--rate", "0"];
     let progress = halved.join("import.json");
     let at = || read(&progress);
     killed_when(&there, &import_from, || {
         let done = at()["done"].as_array().map_or(0, Vec::len);
         done == 2 && at()["at"].as_u64().unwrap_or_default() > 0
-    });
+    })
+    .await;
+    killed_when(&there, &import_from, || at()["done"].as_array().map_or(0, Vec::len) >= 6).await;
     let import_from = ["import", halved.to_str().unwrap()];
-    killed_when(&there, &import_from, || at()["done"].as_array().map_or(0, Vec::len) >= 6);
     let elsewhere = scratch.path().join("elsewhere");
     assert!(refused(&elsewhere, &import_from).contains("into another store"));
     let begun = Instant::now();

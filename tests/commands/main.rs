@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "a test may panic, and nobody links it")]
 
+#[path = "../support/flushes.rs"]
+#[expect(dead_code, reason = "the tests of durability need the rest")]
+mod flushes;
 #[path = "../processes/harness.rs"]
 #[expect(dead_code, reason = "the other tests of processes need the rest")]
 mod harness;

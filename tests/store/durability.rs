@@ -1,7 +1,6 @@
 //! Acknowledged means on the disk. A real process serves an embedded file store while a library loaded before libc
 //! holds each of its flushes until the test lets it go: so the test sees what waits for what, without a clock.
 
-use std::path::Path;
 use std::process::Stdio;
 
 use engine::shard::Ring;
@@ -9,9 +8,10 @@ use engine::store::{BookingStore, CommitError, FenceCheck};
 use futures::FutureExt;
 use persistence::{AccessKeys, DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, Endpoint, TableNames, Where};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UnixListener};
 use tokio::process::{Child, Command};
 
+use crate::flushes::{Flush, build_gate};
 use crate::harness::{batch, booked, bookings_on, cancelled, connect_as, date, doctor, own, seat, stored};
 
 /// Names the data folder of the process that is to serve; only in that process's environment.
@@ -42,26 +42,6 @@ pub(crate) struct Served {
     dynamo: Dynamo,
     fence: FenceCheck,
     folder: tempfile::TempDir,
-}
-
-/// A flush that waits to be let through.
-pub(crate) struct Flush(UnixStream);
-
-impl Flush {
-    pub(crate) async fn let_through(mut self) {
-        self.0.write_all(b"g").await.unwrap();
-        self.done().await;
-    }
-
-    pub(crate) async fn fail(mut self) {
-        self.0.write_all(b"f").await.unwrap();
-        self.done().await;
-    }
-
-    /// Returns when the process has taken note.
-    async fn done(&mut self) {
-        let _ = self.0.read(&mut [0]).await;
-    }
 }
 
 impl Served {
@@ -105,7 +85,7 @@ impl Served {
     }
 
     pub(crate) async fn flush(&self) -> Flush {
-        Flush(self.gate.accept().await.unwrap().0)
+        Flush::next(&self.gate).await
     }
 }
 
@@ -117,25 +97,12 @@ pub(crate) async fn letting_through<T>(gate: &UnixListener, what: impl Future<Ou
         tokio::select! {
             biased;
             done = &mut what => return (done, flushes),
-            flush = gate.accept() => {
+            flush = Flush::next(gate) => {
                 flushes += 1;
-                Flush(flush.unwrap().0).let_through().await;
+                flush.let_through().await;
             }
         }
     }
-}
-
-async fn build_gate(folder: &Path) -> std::path::PathBuf {
-    let library = folder.join("fsync_gate.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/store/fsync_gate.c");
-    let built = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
-        .args([&library, Path::new(source), Path::new("-ldl")])
-        .status()
-        .await
-        .unwrap();
-    assert!(built.success());
-    library
 }
 
 #[tokio::test]

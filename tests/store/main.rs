@@ -16,6 +16,8 @@ mod durability;
 mod embedded;
 mod embedded_s3;
 mod files;
+#[path = "../support/flushes.rs"]
+mod flushes;
 mod fresh_names;
 mod harness;
 mod listing;

@@ -1,4 +1,4 @@
-/* Loaded before libc by the durability test: holds every fsync and fdatasync until the test, which listens on the
+/* Loaded before libc by tests (flushes.rs): holds every fsync and fdatasync until the test, which listens on the
  * socket that KOKORO_FSYNC_GATE names, says what is to become of it: 'g' goes through, anything else fails with EIO. */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,7 +1,5 @@
 //! The audit trail, as those see it whose records it is about.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use engine::UserId;
 use persistence::{AuditParty, Dynamo, EmbeddedDynamo, TableNames, Where};
@@ -9,10 +7,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use web::config::{Config, Place, Secret, StoreConfig};
 
-use crate::harness::{Reply, TestApp, TestUser, config, told};
+use crate::eventually::eventually;
+use crate::harness::{DEADLINE, Reply, TestApp, TestUser, config, told};
 
 const TUESDAY: &str = "2026-11-24";
 
@@ -167,17 +165,14 @@ async fn a_patient_that_hangs_up_hides_no_deletion() {
         // Whichever of the two is first.
         assert!([200, 404].contains(&user.post("/medilocker/delete", file).await.0));
     }
-    let told = async {
-        loop {
-            let entries = trail(&app, &ada).await;
-            let deleted: Vec<_> =
-                entries.into_iter().filter(|entry| entry["action"] == "file_deleted").collect();
-            if deleted.len() == 20 {
-                break deleted;
-            }
-        }
+    let mut deleted = Vec::new();
+    let all_are_deleted = async || {
+        deleted = trail(&app, &ada).await;
+        deleted.retain(|entry| entry["action"] == "file_deleted");
+        deleted.len() == 20
     };
-    for entry in timeout(Duration::from_secs(60), told).await.unwrap() {
+    eventually(DEADLINE, "each deletion is in the trail", all_are_deleted).await;
+    for entry in deleted {
         assert_eq!(entry["outcome"], "done", "{entry}");
     }
     app.stop().await;

@@ -7,7 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use web::config::Place;
 
-use crate::harness::{Reply, TestApp, config, told};
+use crate::eventually::eventually;
+use crate::harness::{DEADLINE, Reply, TestApp, config, told};
 use crate::profiles::{FETCH, complete, fetch, one, put, s, subscribe};
 use crate::wire::Wire;
 
@@ -206,7 +207,8 @@ async fn a_hundred_visitors_at_once_cost_one_scan() {
     put(&app, &[("email", s("c@x.com"))]).await;
     app.clock.advance(TimeDelta::seconds(6));
     assert_eq!(fetch(&app, json!({})).await.len(), 2);
-    while fetch(&app, json!({})).await.len() < 3 {}
+    let is_read = async || fetch(&app, json!({})).await.len() == 3;
+    eventually(DEADLINE, "the next list is shown", is_read).await;
     assert_eq!(wire.scans(), before + 3);
     app.stop().await;
 }

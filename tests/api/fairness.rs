@@ -2,7 +2,6 @@
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::{join, join_all};
@@ -14,13 +13,11 @@ use tokio::time::timeout;
 use web::config::{AssistantConfig, PasswordConfig};
 
 use crate::chat::with;
-use crate::harness::{PASSWORD, TestApp, TestUser, config};
+use crate::eventually::eventually;
+use crate::harness::{DEADLINE, PASSWORD, TestApp, TestUser, config};
 use crate::locker::{UPLOAD, file, started};
 use crate::ollama::Ollama;
 use crate::profiles::{FETCH, put, s};
-
-/// Longer than anything here takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
 
 fn address(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, last)
@@ -60,7 +57,11 @@ async fn refused(connections: &mut [TcpStream], expected: usize) {
         refused.fetch_add(1, Ordering::Relaxed);
     });
     let mut answers: FuturesUnordered<_> = answers.collect();
-    let all = async { while refused.load(Ordering::Relaxed) < expected && answers.next().await.is_some() {} };
+    let all = async {
+        while refused.load(Ordering::Relaxed) < expected {
+            answers.next().await.expect("more are refused than there are");
+        }
+    };
     timeout(DEADLINE, all).await.unwrap();
 }
 
@@ -108,13 +109,9 @@ async fn when_uploads_trickle_from_everywhere_the_slowest_makes_room() {
         post(&client, &app, UPLOAD, &victim.token, body)
     };
     // An upload has five seconds to show how fast it is; the victim repeats what is refused as busy.
-    let served = async {
-        let mut attempts = 0;
-        while upload(format!("{attempts}.txt")).await != 200 {
-            attempts += 1;
-        }
-    };
-    timeout(DEADLINE, served).await.unwrap();
+    let mut attempts = 0..;
+    let is_served = async || upload(format!("{}.txt", attempts.next().unwrap())).await == 200;
+    eventually(DEADLINE, "the victim has a place", is_served).await;
     refused(&mut connections, 1).await;
     drop(connections);
     app.stop().await;
@@ -247,7 +244,7 @@ async fn idle_connections_of_one_address_leave_room_for_others() {
     }
     // A connection that ends makes room for another of its address.
     drop(held.pop());
-    timeout(DEADLINE, async { while idle(&app, 1).await.is_none() {} }).await.unwrap();
+    eventually(DEADLINE, "another connection has room", async || idle(&app, 1).await.is_some()).await;
     app.stop().await;
 }
 
@@ -462,7 +459,7 @@ async fn answers_that_nobody_reads_are_bounded_for_each_network() {
     }
     // What is read, or given up, leaves room.
     drop(connections);
-    let served = async { while unread(&app, 1, FETCH, &another(30)).await.1 != 200 {} };
-    timeout(DEADLINE, served).await.unwrap();
+    let is_served = async || unread(&app, 1, FETCH, &another(30)).await.1 == 200;
+    eventually(DEADLINE, "the network has room for another answer", is_served).await;
     app.stop().await;
 }

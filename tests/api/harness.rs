@@ -23,6 +23,8 @@ use crate::external::ExternalStores;
 
 /// 10:00 on a Monday, in Kolkata.
 pub const MONDAY_AT_TEN: &str = "2026-11-23T04:30:00Z";
+/// A state that a test waits for and that is not there by then never will be. Far longer than a busy machine takes.
+pub const DEADLINE: Duration = Duration::from_secs(60);
 /// The password of everybody.
 pub const PASSWORD: &str = "correct horse";
 

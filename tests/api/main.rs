@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "a test may panic, and nobody links it")]
 
+#[path = "../support/eventually.rs"]
+mod eventually;
 mod external;
 #[path = "../store/fresh_names.rs"]
 mod fresh_names;

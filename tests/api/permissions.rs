@@ -187,7 +187,10 @@ async fn whole_platform() -> TestApp {
     let config = Config { payments: razorpay.config(), ..with(&ollama, AssistantConfig::default()) };
     actix_web::rt::spawn(async move {
         loop {
-            ollama.answer(&["ok"]).await;
+            let mut call = ollama.call_if_any().await;
+            call.begin().await;
+            call.say("ok").await;
+            call.done().await;
         }
     });
     TestApp::start_with(config).await

@@ -8,11 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::harness::{TestApp, TestUser, config, told};
+use crate::eventually::eventually;
+use crate::harness::{DEADLINE, TestApp, TestUser, config, told};
 use crate::locker::{UPLOAD, file, locker, started};
-
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An upload of which only the beginning is sent. The connection stays open until this is dropped.
 async fn begun(app: &TestApp, user: &TestUser, beginning: &str) -> TcpStream {
@@ -94,7 +92,7 @@ async fn a_body_that_announces_itself_as_too_long_is_refused_unread() {
     let mut whole = begun(&app, &ada, "").await;
     whole.write_all(b"x").await.unwrap();
     let mut answer = vec![0; 12];
-    timeout(PATIENCE, whole.read_exact(&mut answer)).await.unwrap().unwrap();
+    timeout(DEADLINE, whole.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 400");
     app.stop().await;
 }
@@ -107,7 +105,7 @@ async fn a_client_that_stops_sending_is_cut_off() {
     let ada = app.user("ada").await;
     let mut silent = begun(&app, &ada, r#"{"files":[{"filename":"x","content":"YWJj"#).await;
     let mut answer = vec![0; 12];
-    timeout(PATIENCE, silent.read_exact(&mut answer)).await.unwrap().unwrap();
+    timeout(DEADLINE, silent.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 408");
     assert_eq!(locker(&app, &ada).names().await, [""; 0]);
     app.stop().await;
@@ -126,30 +124,19 @@ async fn a_client_that_hangs_up_gives_back_its_place_and_leaves_no_file() {
     for _ in 0..2 {
         connections.push(begun(&app, &ada, beginning).await);
     }
-    let busy = async {
-        while unnamed_files(&spool) < 2 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, busy).await.unwrap();
+    eventually(DEADLINE, "both uploads are under way", async || unnamed_files(&spool) == 2).await;
     let refused = locker(&app, &ada).upload(&[file("x", b"x")]).await;
     assert_eq!(told(refused), (503, "busy".to_owned()));
     assert_eq!(locker(&app, &bob).upload(&[file("x", b"x")]).await.0, 200);
 
     drop(connections);
-    let uploaded = async {
-        loop {
-            match told(locker(&app, &ada).upload(&[file("x", b"x")]).await) {
-                (200, _) => break,
-                (503, _) => tokio::task::yield_now().await,
-                other => panic!("{other:?}"),
-            }
-        }
-        while unnamed_files(&spool) > 0 {
-            tokio::task::yield_now().await;
-        }
+    let is_uploaded = async || {
+        let answer = told(locker(&app, &ada).upload(&[file("x", b"x")]).await);
+        assert!([200, 503].contains(&answer.0), "{answer:?}");
+        answer.0 == 200
     };
-    timeout(PATIENCE, uploaded).await.unwrap();
+    eventually(DEADLINE, "a place is given back", is_uploaded).await;
+    eventually(DEADLINE, "no file is left", async || unnamed_files(&spool) == 0).await;
     assert_eq!(locker(&app, &ada).names().await, ["x"]);
     // Nothing has a name there at any time.
     assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 0);

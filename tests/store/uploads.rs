@@ -233,9 +233,10 @@ async fn a_change_that_was_done_but_not_answered_is_not_called_undone() {
 async fn what_a_dead_upload_leaves_late_is_out_of_sight_and_goes_when_its_mark_does() {
     each_files(async |files| {
         // Until an object is there.
-        let mut step = 0;
-        while files.keys().await.is_empty() {
-            step += 1;
+        for step in 1.. {
+            if !files.keys().await.is_empty() {
+                break;
+            }
             let owner = format!("ada{step}@x.com");
             let cut = for_steps(step, files.locker().upload(&owner, all(&["a", "b"]), now())).await;
             assert!(cut.is_none());

@@ -231,7 +231,8 @@ fn outcomes_of_one_doctor_are_taken_in_order() {
             let (doctors, doctor) = (app.doctors.clone(), doctor.clone());
             actix::spawn(async move { doctors.ask(&doctor, command).await })
         });
-        tokio::task::yield_now().await;
+        // The three are asked before time goes on.
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         // One more that waits for nothing: once it is answered, the three before it are staged.
         let nobody = app.cancel(&doctor, "nobody", DAY, "11:00").await;
         assert_eq!(nobody, Err(EngineError::Rejected(Rejection::BookingNotFound)));

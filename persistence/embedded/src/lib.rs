@@ -16,6 +16,9 @@ mod calls;
 mod commit;
 mod database;
 mod error;
+#[cfg(test)]
+#[path = "../../../tests/support/eventually.rs"]
+mod eventually;
 mod expression;
 mod key;
 mod number;

@@ -161,6 +161,7 @@ impl Files {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eventually::eventually;
 
     fn files(folder: &Path) -> Files {
         let tables = folder.join("tables");
@@ -190,8 +191,8 @@ mod tests {
         assert_eq!(fs::metadata(&new).unwrap().len(), CUT * 2 + 1);
     }
 
-    #[test]
-    fn a_journal_that_is_deleted_is_gone_a_while_after_somebody_is_woken_for_it() {
+    #[tokio::test]
+    async fn a_journal_that_is_deleted_is_gone_a_while_after_somebody_is_woken_for_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("3.jnl");
         let journal = File::create(&path).unwrap();
@@ -199,18 +200,14 @@ mod tests {
         let smoothing = Smoothing::start(folder.path(), folder.path().join("tables")).unwrap();
         let open =
             || fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
-        let until = |what: &dyn Fn() -> bool| {
-            let begun = tokio::time::Instant::now();
-            while !what() {
-                assert!(begun.elapsed() < Duration::from_secs(30));
-                thread::yield_now();
-            }
-        };
+        let deadline = Duration::from_secs(60);
         smoothing.wake();
-        until(&|| open().filter(|file| *file == path).count() == 2);
+        let is_held = async || open().filter(|file| *file == path).count() == 2;
+        eventually(deadline, "the thread holds the journal", is_held).await;
         fs::remove_file(&path).unwrap();
         smoothing.wake();
-        until(&|| journal.metadata().unwrap().len() == 0);
+        let is_cut = async || journal.metadata().unwrap().len() == 0;
+        eventually(deadline, "the journal is cut to nothing", is_cut).await;
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::super::HttpPeers;
 use super::*;
 use crate::config::Secret;
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 /// A node that is alone behind its door, with one doctor who offers every slot of a Tuesday.
 struct Fixture {

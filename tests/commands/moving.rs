@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join_all;
 use persistence::{AccessKeys, DataFolder, EmbeddedDynamo, EmbeddedS3, Endpoint, Where};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
 use crate::harness::*;
 use crate::old_platform;
@@ -24,7 +25,7 @@ async fn what_was_acknowledged_before_an_export_under_load_is_in_it() {
     for name in ["asha", "vikram"] {
         doctors.push(node.doctor(name).await);
     }
-    let (booked, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (booked, is_over) = (watch::Sender::new(0), AtomicBool::new(false));
     let patients = join_all((0..8).map(|number| {
         let (node, doctors, booked, is_over) = (&node, &doctors, &booked, &is_over);
         async move {
@@ -38,8 +39,8 @@ async fn what_was_acknowledged_before_an_export_under_load_is_in_it() {
                 let (date, start) = (date_in(day), format!("{:02}:{:02}", slot / 2, slot % 2 * 30));
                 let doctor = &doctors[(turn / 48 / 14) as usize % 2];
                 if node.book(doctor, &user, &date, &start).await.0 == 200 {
-                    booked.fetch_add(1, Ordering::Relaxed);
                     acknowledged.push((Instant::now(), keys(doctor, &user, &date, &start)));
+                    booked.send_modify(|booked| *booked += 1);
                 }
             }
             acknowledged
@@ -47,9 +48,9 @@ async fn what_was_acknowledged_before_an_export_under_load_is_in_it() {
     }));
     let (from, to) = (data.clone(), scratch.path().join("export"));
     let exported = async {
-        while booked.load(Ordering::Relaxed) < 200 {
-            tokio::task::yield_now().await;
-        }
+        let mut booked = booked.subscribe();
+        let enough = timeout(DEADLINE, booked.wait_for(|booked| *booked >= 200)).await;
+        drop(enough.expect("nobody books").unwrap());
         let begun = Instant::now();
         let folder = to.clone();
         // So slowly that the scan of bookings lasts while more are made.

@@ -2,16 +2,11 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_s3::primitives::ByteStream;
 use persistence::{BucketNames, DataFolder, Dynamo, EmbeddedDynamo, EmbeddedS3, S3, TableNames, Where};
 use serde_json::Value;
-use tokio::time::Instant;
-
-/// How long something may take that must come to pass.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Rows and files, while nobody serves them.
 pub struct Opened {
@@ -107,13 +102,4 @@ pub fn check(data: &Path) -> (Value, i32) {
     let errors = String::from_utf8_lossy(&output.stderr);
     let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no report: {errors}"));
     (report, output.status.code().unwrap())
-}
-
-/// Looks again and again until it is so.
-pub fn until(is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < PATIENCE, "it does not come to pass");
-        std::thread::yield_now();
-    }
 }

@@ -1,16 +1,14 @@
 //! Starts several nodes on one store, and says when they have come to rest.
 
-use std::time::Duration;
-
 use futures::future::join_all;
 use persistence::{AccountKind, NewAccount};
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
+use crate::eventually::eventually;
 use crate::harness::*;
 
-/// What has not come to pass by then never will.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Leases that last however busy the machine is. For nodes that none of the others is to bury.
+pub const LASTING: [(&str, &str); 2] = [("KOKORO_HEARTBEAT_MS", "1000"), ("KOKORO_LEASE_MS", "60000")];
 /// Into how many ranges doctors are cut, unless a test chooses otherwise.
 const RANGES: usize = 64;
 
@@ -21,13 +19,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts so many nodes at once, and waits until they share the doctors.
-    pub async fn start(nodes: usize) -> Self {
-        Self::start_with(nodes, &[]).await
-    }
-
-    /// The same with more settings.
-    pub async fn start_with(nodes: usize, environment: &[(&str, &str)]) -> Self {
+    /// Starts so many nodes at once with these settings, and waits until they share the doctors.
+    pub async fn start(nodes: usize, environment: &[(&str, &str)]) -> Self {
         let mut cluster = Self { store: Store::in_memory().await, nodes: Vec::new() };
         cluster.nodes = join_all((0..nodes).map(|_| cluster.node(environment))).await;
         cluster.settled().await;
@@ -42,7 +35,8 @@ impl Cluster {
     /// Waits until each of `nodes` sees all of them and nobody else, with the doctors shared evenly.
     pub async fn settled(&self) {
         for node in &self.nodes {
-            until(async || is_balanced(&node.cluster().await, self.nodes.len())).await;
+            let is_settled = async || is_balanced(&node.cluster().await, self.nodes.len());
+            eventually(DEADLINE, "the nodes share all ranges evenly", is_settled).await;
         }
     }
 
@@ -67,12 +61,13 @@ impl Cluster {
                     let node = &self.nodes[n % self.nodes.len()];
                     let token = doctor_token(&email);
                     // A short lease may lapse on a machine that has much else to do.
-                    until(async || match node.post("/doctorsService/setSlots", Some(&token), &body).await {
-                        (200, _) => true,
-                        (503, _) => false,
-                        (status, answer) => panic!("{status} {answer}"),
-                    })
-                    .await;
+                    let is_set = async || {
+                        let (status, answer) =
+                            node.post("/doctorsService/setSlots", Some(&token), &body).await;
+                        assert!([200, 503].contains(&status), "{status} {answer}");
+                        status == 200
+                    };
+                    eventually(DEADLINE, "a schedule is set", is_set).await;
                 }
                 email
             }
@@ -111,10 +106,12 @@ impl Node {
 
     /// The cluster as it sees it.
     pub async fn cluster(&self) -> Value {
-        self.get_admin("/cluster").await.1
+        let (status, view) = self.get_admin("/cluster").await;
+        assert_eq!(status, 200, "{view}");
+        view
     }
 
-    /// Its identity.
+    /// Its identity, another one after it has lost its lease.
     pub async fn me(&self) -> String {
         self.cluster().await["me"].as_str().unwrap().to_owned()
     }
@@ -134,12 +131,4 @@ pub fn is_balanced(view: &Value, nodes: usize) -> bool {
         ranges.map(|held| held["range"].as_u64().unwrap()).collect();
     let spread = counts.iter().max().zip(counts.iter().min()).is_some_and(|(most, least)| most - least <= 1);
     listed.len() == nodes && spread && ranges.len() == RANGES && counts.iter().sum::<usize>() == RANGES
-}
-
-/// Asks again and again until it is so.
-pub async fn until(is_so: impl AsyncFn() -> bool) {
-    let begun = Instant::now();
-    while !is_so().await {
-        assert!(begun.elapsed() < PATIENCE, "it does not come to pass");
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,8 +14,14 @@ use chrono::Days;
 use engine::{Clinic, Clock, SystemClock};
 use persistence::{Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
+/// A state that a test waits for and that is not there by then never will be. Far longer than a busy machine takes.
+pub const DEADLINE: Duration = Duration::from_secs(120);
 pub const SECRET: &str = "a secret of the tests that is longer than 32 bytes";
+/// How long a client keeps an idle connection: far shorter than the five seconds after which the admin address closes it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A running `kokoro`. Killed when dropped.
 pub struct Node {
@@ -26,7 +32,7 @@ pub struct Node {
     http: reqwest::Client,
     output: Option<BufReader<ChildStdout>>,
     /// What it has written to standard error so far.
-    pub log: Arc<Mutex<String>>,
+    log: Arc<watch::Sender<String>>,
     /// Ends with the log.
     logging: Option<JoinHandle<()>>,
     _scratch: tempfile::TempDir,
@@ -88,26 +94,29 @@ impl Node {
             }
         };
         let mut child = command.envs(environment.iter().copied()).spawn().unwrap();
-        let log: Arc<Mutex<String>> = Arc::default();
+        let log: Arc<watch::Sender<String>> = Arc::default();
         let errors = BufReader::new(child.stderr.take().unwrap());
         let kept = log.clone();
         let logging = std::thread::spawn(move || {
             for line in errors.lines().map_while(Result::ok) {
-                let mut log = kept.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
+                kept.send_modify(|log| {
+                    log.push_str(&line);
+                    log.push('\n');
+                });
             }
         });
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut first = String::new();
-        output.read_line(&mut first).unwrap();
+        killed_if_late(&child.id().to_string(), || output.read_line(&mut first)).unwrap();
         let Some(at) = first.find("http://") else {
             child.wait().unwrap();
             logging.join().unwrap();
-            return Err(log.lock().unwrap().clone());
+            return Err(log.borrow().clone());
         };
         web::http_client::install_cryptography();
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        // A connection that the node is just closing, because it was idle, would fail the next request.
+        let http =
+            reqwest::Client::builder().timeout(DEADLINE).pool_idle_timeout(IDLE_TIMEOUT).build().unwrap();
         let url = first[at..].trim().to_owned();
         let admin_url = environment.iter().any(|(name, _)| *name == "KOKORO_ADMIN_LISTEN").then(|| {
             let mut second = String::new();
@@ -121,8 +130,8 @@ impl Node {
 
     /// The session to paste that `--demo` prints: what follows its announcement, up to the call that lists bookings.
     pub async fn session(&mut self) -> String {
-        let output = self.output.take().unwrap();
-        tokio::task::spawn_blocking(move || {
+        let (output, pid) = (self.output.take().unwrap(), self.pid());
+        let read = move || {
             let mut session = String::new();
             let lines =
                 output.lines().map_while(Result::ok).skip_while(|line| !line.starts_with("Paste this"));
@@ -134,9 +143,8 @@ impl Node {
                 }
             }
             session
-        })
-        .await
-        .unwrap()
+        };
+        tokio::task::spawn_blocking(move || killed_if_late(&pid, read)).await.unwrap()
     }
 
     /// A call; status zero stands for no answer at all.
@@ -244,18 +252,45 @@ impl Node {
         assert!(Command::new("kill").args([name, &self.pid()]).status().unwrap().success());
     }
 
-    /// Waits for its end; gives its whole log.
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        self.log.borrow().clone()
+    }
+
+    /// Waits until its log contains this text.
+    pub async fn has_logged(&self, text: &str) {
+        let mut log = self.log.subscribe();
+        let logged = timeout(DEADLINE, log.wait_for(|log| log.contains(text))).await;
+        assert!(logged.is_ok(), "its log does not contain {text:?} within {DEADLINE:?}");
+    }
+
+    /// Waits for its end, by force if it does not end by itself; gives its whole log.
     pub async fn ended(mut self) -> (ExitStatus, String) {
         let log = self.log.clone();
         let wait = move || {
-            let status = self.child.wait().unwrap();
+            let pid = self.pid();
+            let status = killed_if_late(&pid, || self.child.wait().unwrap());
             self.logging.take().unwrap().join().unwrap();
             status
         };
         let status = tokio::task::spawn_blocking(wait).await.unwrap();
-        let log = log.lock().unwrap().clone();
+        let log = log.borrow().clone();
         (status, log)
     }
+}
+
+/// Waits for a process in a way that blocks. One that it waits for longer than any deadline is killed, which ends the wait.
+fn killed_if_late<T>(pid: &str, wait: impl FnOnce() -> T) -> T {
+    let (over, is_over) = mpsc::channel::<()>();
+    let pid = pid.to_owned();
+    std::thread::spawn(move || {
+        if is_over.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        }
+    });
+    let outcome = wait();
+    drop(over);
+    outcome
 }
 
 impl Drop for Node {

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::cluster_harness::{is_balanced, until};
+use crate::cluster_harness::is_balanced;
+use crate::eventually::eventually;
 use crate::harness::*;
 
 /// The origin that the nodes allow.
@@ -27,7 +27,7 @@ impl Output {
             if let Some(at) = self.seen.iter().position(|line| line.contains(mark)) {
                 return self.seen.remove(at).split_once(mark).unwrap().1.to_owned();
             }
-            let next = tokio::time::timeout(Duration::from_secs(60), self.lines.next_line());
+            let next = tokio::time::timeout(DEADLINE, self.lines.next_line());
             self.seen
                 .push(next.await.expect("it does not say so").unwrap().expect("it ended before it said so"));
         }
@@ -82,7 +82,8 @@ async fn nodes_started_by_one_command_share_an_address_and_a_dead_one_is_started
     let admin = output.said("node 1: metrics are at ").await.replace("/metrics", "");
     let second = output.said("node 2: process ").await;
     output.said("node 3: kokoro listens on ").await;
-    until(async || is_balanced(&cluster(&admin).await, 3)).await;
+    let is_even = async || is_balanced(&cluster(&admin).await, 3);
+    eventually(DEADLINE, "three nodes share all ranges evenly", is_even).await;
     let before = ids(&cluster(&admin).await);
 
     signal_process(&second, "-KILL");
@@ -90,25 +91,31 @@ async fn nodes_started_by_one_command_share_an_address_and_a_dead_one_is_started
     output.said("node 2: kokoro listens on ").await;
     // The dead one is seen as it was until its lease has run out, and what it had answers nobody.
     let is_replaced = |view: &Value| ids(view).iter().filter(|id| before.contains(id)).count() == 2;
-    until(async || {
+    let is_restored = async || {
         let view = cluster(&admin).await;
         is_replaced(&view) && is_balanced(&view, 3)
-    })
-    .await;
+    };
+    eventually(DEADLINE, "the node that was started again has its share", is_restored).await;
     // Each look is a connection of its own, and any node answers it.
     let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
     for _ in 0..20 {
         let body = serde_json::json!({"doctor_id": "asha@example.com", "date": date_in(1)});
-        let call = client.post(format!("{url}/doctorBookings/available")).header("Origin", ORIGIN);
-        let answer = call.json(&body).send().await.unwrap();
-        let status = answer.status();
-        let allowed = answer.headers().get("access-control-allow-origin").cloned();
-        assert_eq!(allowed.unwrap(), ORIGIN, "the options of the parent are the nodes' too");
-        assert_eq!(status, 200, "{}", answer.text().await.unwrap());
+        let is_answered = async || {
+            let look = client.post(format!("{url}/doctorBookings/available")).header("Origin", ORIGIN);
+            let answer = look.json(&body).send().await.unwrap();
+            let status = answer.status();
+            let allowed = answer.headers().get("access-control-allow-origin").cloned();
+            assert_eq!(allowed.unwrap(), ORIGIN, "the options of the parent are the nodes' too");
+            // A lease may lapse on a machine that has much else to do.
+            assert!(status == 200 || status == 503, "{status} {}", answer.text().await.unwrap());
+            status == 200
+        };
+        eventually(DEADLINE, "whichever node is asked answers", is_answered).await;
     }
 
     signal_process(&parent.id().unwrap().to_string(), "-TERM");
-    assert_eq!(parent.wait().await.unwrap().code(), Some(0));
+    let ended = tokio::time::timeout(DEADLINE, parent.wait()).await.expect("the parent does not end");
+    assert_eq!(ended.unwrap().code(), Some(0));
     assert!(reqwest::get(format!("{url}/healthz")).await.is_err(), "nobody listens any more");
 }
 
@@ -121,5 +128,6 @@ async fn nodes_end_with_the_process_that_started_them_when_it_is_killed() {
     assert!(reqwest::get(format!("{url}/healthz")).await.is_ok());
 
     parent.kill().await.unwrap();
-    until(async || reqwest::get(format!("{url}/healthz")).await.is_err()).await;
+    let have_ended = async || reqwest::get(format!("{url}/healthz")).await.is_err();
+    eventually(DEADLINE, "the nodes end with their parent", have_ended).await;
 }

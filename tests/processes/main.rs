@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, unreachable_pub, reason = "a test may panic, and nobody links it")]
 
 mod cluster_harness;
+#[path = "../support/eventually.rs"]
+mod eventually;
 mod harness;
 mod load;
 mod proxy;

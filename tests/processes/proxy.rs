@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use crate::harness::DEADLINE;
 
 /// What becomes of one transaction on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +113,7 @@ impl Proxy {
 
     /// Waits until a transaction is held.
     pub async fn is_holding(&self) {
-        self.held.acquire().await.unwrap().forget();
+        timeout(DEADLINE, self.held.acquire()).await.expect("no transaction comes").unwrap().forget();
     }
 
     /// Lets a held transaction through.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::cluster_harness::{Cluster, until};
+use crate::cluster_harness::{Cluster, LASTING};
 use crate::harness::*;
 
 const DOCTORS: usize = 12;
@@ -16,7 +16,7 @@ const NEW_SEALS: &str = "another secret of the cluster that is as long";
 /// Starts a node that is told these secrets, each as the settings write it.
 async fn node(cluster: &Cluster, (tokens, seals): &(String, String)) -> Node {
     let settings = [("KOKORO_JWT_SECRET", tokens.as_str()), ("KOKORO_CLUSTER_SECRET", seals.as_str())];
-    cluster.node(&settings).await
+    cluster.node(&[&LASTING[..], &settings].concat()).await
 }
 
 async fn log_in(node: &Node) -> String {
@@ -46,7 +46,7 @@ async fn understand_each_other(cluster: &Cluster, doctors: &[String], early: &st
         });
         join_all(calls).await;
         assert_eq!(status(node, early).await, 200);
-        let log = node.log.lock().unwrap().clone();
+        let log = node.log();
         assert!(!log.contains("does not know our seal"), "{log}");
     }
 }
@@ -59,7 +59,7 @@ async fn both_secrets_are_replaced_node_by_node_and_nobody_notices() {
         (both(SECRET, NEW_TOKENS), both(OLD_SEALS, NEW_SEALS)),
         (both(NEW_TOKENS, SECRET), both(NEW_SEALS, OLD_SEALS)),
     ];
-    let mut cluster = Cluster::start(2).await;
+    let mut cluster = Cluster::start(2, &LASTING).await;
     let doctors = cluster.doctors(DOCTORS).await;
     let body =
         json!({"username": "Ada", "email": "ada@x.com", "password": "correct horse", "phoneNumber": "12345"});
@@ -89,7 +89,7 @@ async fn both_secrets_are_replaced_node_by_node_and_nobody_notices() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_told_the_new_secret_at_once_is_not_heard_and_says_why() {
-    let mut cluster = Cluster::start(1).await;
+    let mut cluster = Cluster::start(1, &LASTING).await;
     let doctors = cluster.doctors(DOCTORS).await;
     let hasty = (SECRET.to_owned(), format!("{NEW_SEALS},{OLD_SEALS}"));
     let hasty = node(&cluster, &hasty).await;
@@ -103,5 +103,5 @@ async fn a_node_that_is_told_the_new_secret_at_once_is_not_heard_and_says_why() 
     }
     // Its own doctors, and those of the other: of those certainly nothing happened.
     assert_eq!(booked, BTreeSet::from([200, 503]));
-    until(async || hasty.log.lock().unwrap().contains("another node does not know our seal")).await;
+    hasty.has_logged("another node does not know our seal").await;
 }

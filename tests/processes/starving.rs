@@ -11,9 +11,11 @@ use futures::future::join_all;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
+use crate::eventually::eventually;
 use crate::harness::*;
-use crate::load::{Ledger, PATIENTS};
+use crate::load::{Ledger, PATIENTS, Told};
 use crate::proxy::Proxy;
 
 /// Sets a limit of a running process, as `setrlimit` would from inside.
@@ -57,14 +59,14 @@ async fn a_process_that_stood_still_while_another_took_over_writes_nothing_more(
                 };
                 let wake = async {
                     sleeper.signal("-CONT");
-                    while sleeper.get("/healthz").await.0 != 0 {
-                        ledger.goes_on(1).await;
-                    }
+                    // What was on its way when it fell asleep ends badly.
+                    ledger.until(|_, now| now.bad() > before.bad()).await;
+                    let has_ended = async || sleeper.get("/healthz").await.0 == 0;
+                    eventually(DEADLINE, "the sleeper ends", has_ended).await;
                 };
                 futures::join!(late, wake);
             };
             Box::pin(ledger.during(&heir, &doctors, "late", awoken)).await;
-            assert!(ledger.answers().bad() > before.bad(), "nothing was on its way");
             heir
         })
         .await;
@@ -132,16 +134,17 @@ async fn a_store_that_goes_away_and_comes_back_is_used_again() {
             for _ in 0..2 {
                 ledger.goes_on(100).await;
                 proxy.cut();
-                while node.get("/readyz").await.0 == 200 {
-                    tokio::task::yield_now().await;
-                }
-                let told = ledger.answers();
+                let is_unready = async || node.get("/readyz").await.0 != 200;
+                eventually(DEADLINE, "the node knows that its store is away", is_unready).await;
+                let away = Instant::now();
                 ledger.suffers(PATIENTS).await;
-                assert_eq!(ledger.answers().booked, told.booked, "booked without a store");
+                let mended = Instant::now();
+                let asked = ledger.asked();
+                let mut meanwhile = asked.iter().filter(|asked| asked.from > away && asked.to < mended);
+                assert!(meanwhile.all(|asked| asked.told != Told::Done), "booked without a store");
                 proxy.mend();
-                while node.get("/readyz").await.0 != 200 {
-                    tokio::task::yield_now().await;
-                }
+                let is_ready = async || node.get("/readyz").await.0 == 200;
+                eventually(DEADLINE, "the node is ready again", is_ready).await;
                 ledger.goes_on(100).await;
             }
         })
@@ -164,9 +167,8 @@ async fn a_process_without_a_file_descriptor_left_serves_again_when_there_is_one
             let idle = join_all((0..200).map(|_| TcpStream::connect(node.address()))).await;
             assert!(idle.iter().all(Result::is_ok));
             // Until it has none left, and has said so.
-            while open() < most || !node.log.lock().unwrap().contains("Too many open files") {
-                tokio::task::yield_now().await;
-            }
+            eventually(DEADLINE, "no descriptor is left", async || open() >= most).await;
+            node.has_logged("Too many open files").await;
             let waits = node.get_afresh("/healthz");
             tokio::pin!(waits);
             // Those who are connected already are served meanwhile.

@@ -1,9 +1,10 @@
 //! SIGTERM under load: no new work, everything in flight committed and answered, then exit 0.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::future::join_all;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::harness::*;
 
@@ -12,7 +13,7 @@ async fn a_process_that_is_told_to_stop_answers_what_it_began_and_loses_nothing(
     let (_folder, path) = folder();
     let node = Node::start(&Data::Folder(&path));
     let doctor = node.doctor("asha").await;
-    let answers = AtomicUsize::new(0);
+    let answers = watch::Sender::new(0);
     let clients = join_all((0..64).map(|n| {
         let (node, doctor, answers) = (&node, &doctor, &answers);
         async move {
@@ -32,15 +33,15 @@ async fn a_process_that_is_told_to_stop_answers_what_it_began_and_loses_nothing(
                     (0, _) => return seats,
                     (status, answer) => panic!("{status} {answer}"),
                 }
-                answers.fetch_add(1, Ordering::Relaxed);
+                answers.send_modify(|answers| *answers += 1);
             }
             seats
         }
     }));
     let stopper = async {
-        while answers.load(Ordering::Relaxed) < 300 {
-            tokio::task::yield_now().await;
-        }
+        let mut answers = answers.subscribe();
+        let enough = timeout(DEADLINE, answers.wait_for(|answers| *answers >= 300)).await;
+        drop(enough.expect("the node does not answer").unwrap());
         // Without a certificate to look at, it means nothing.
         node.signal("-HUP");
         node.signal("-TERM");

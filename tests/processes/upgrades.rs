@@ -90,7 +90,7 @@ impl<'a> Supervisor<'a> {
 
     async fn hears(&self) -> String {
         let mut message = [0; 256];
-        let length = self.told.recv(&mut message).await.unwrap();
+        let length = timeout(PATIENCE, self.told.recv(&mut message)).await.expect("it says nothing").unwrap();
         String::from_utf8(message[..length].to_vec()).unwrap()
     }
 }

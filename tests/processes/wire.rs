@@ -6,6 +6,7 @@ use futures::future::join_all;
 use persistence::{AccountKind, NewAccount};
 use serde_json::json;
 
+use crate::eventually::eventually;
 use crate::harness::*;
 use crate::proxy::{Fault, Proxy};
 
@@ -68,6 +69,13 @@ impl Rig {
         let (status, answer) = self.node.post("/doctorBookings/available", None, &body).await;
         assert_eq!(status, 200, "{answer}");
         answer["slots"][0]["booked"].as_u64().unwrap()
+    }
+
+    /// How many commands have come to their doctors so far.
+    async fn commands(&self) -> usize {
+        let metrics = reqwest::get(format!("{}/metrics", self.node.url)).await.unwrap().text().await.unwrap();
+        let count = metrics.lines().find_map(|line| line.strip_prefix("kokoro_mailbox_depth_count "));
+        count.unwrap().parse().unwrap()
     }
 
     /// Who holds the slot, according to the store.
@@ -203,19 +211,21 @@ async fn of_many_doctors_in_one_transaction_only_those_whose_conditions_fail_are
         rig.behind_its_back(&doctors[n], "ada", true).await;
     }
     let before = rig.proxy.transactions().len();
+    let earlier = rig.commands().await;
     // Each lane's first transaction is held, so that the others gather behind it.
     rig.proxy.next(vec![Fault::HoldBefore; 4]);
     let releases = async {
         for _ in 0..4 {
             rig.proxy.is_holding().await;
         }
+        let have_come = async || rig.commands().await >= earlier + doctors.len();
+        eventually(DEADLINE, "every booking has come to its doctor", have_come).await;
         // Round trips that came later than the bookings: by then those are staged.
         for _ in 0..20 {
             assert_eq!(rig.node.get("/healthz").await.0, 200);
         }
         for _ in 0..4 {
             rig.proxy.release();
-            tokio::task::yield_now().await;
         }
     };
     let answers = join_all(doctors.iter().map(|doctor| rig.book(doctor, "ada")));

@@ -78,17 +78,45 @@ fn nothing_is_left_for_later() {
     assert_eq!(left, Vec::<PathBuf>::new());
 }
 
+/// The test code in a file: all of it, or the module at its end.
+fn test_code<'a>(path: &Path, text: &'a str) -> &'a str {
+    let is_test = path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
+    if is_test { text } else { text.split_once("#[cfg(test)]\nmod tests {").map_or("", |(_, tests)| tests) }
+}
+
+/// Whether a function of this name is called, and none whose name only ends so.
+fn calls(text: &str, function: &str) -> bool {
+    let call = format!("{function}(");
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    text.match_indices(&call).any(|(at, _)| !text[..at].ends_with(is_name))
+}
+
 #[test]
-fn no_test_sleeps_while_the_clock_runs() {
-    // On paused time a sleep takes none.
-    let paused = Path::new("engine/tests");
+fn tests_sleep_on_paused_time_only_or_in_the_helper_that_waits() {
+    let helper = Path::new("tests/support/eventually.rs");
+    let paused = ["engine/tests", "tests/simulation"];
     let sleeping = offenders(|path, text| {
-        let is_test = path.components().any(|part| part.as_os_str() == "tests");
-        let sleeps =
-            text.contains(concat!("time::", "sleep(")) || text.contains(concat!("thread::", "sleep"));
-        is_test && !path.starts_with(paused) && sleeps
+        let code = test_code(path, text);
+        let sleeps = ["sleep", "sleep_until", "sleep_ms"].iter().any(|function| calls(code, function));
+        // On paused time a sleep takes none.
+        let is_paused = paused.iter().any(|folder| path.starts_with(folder)) || code.contains("start_paused");
+        sleeps && !is_paused
     });
-    assert_eq!(sleeping, Vec::<PathBuf>::new());
+    assert_eq!(sleeping, [helper]);
+}
+
+#[test]
+fn no_test_spins() {
+    let yields = [concat!("yield_", "now"), concat!("spin_", "loop")];
+    let spinning = offenders(|path, text| {
+        let code = test_code(path, text);
+        let loops_over_nothing = code.lines().any(|line| {
+            let is_loop = line.contains("while ") && !line.contains("while let ");
+            is_loop && line.contains(".await") && line.contains(" {}")
+        });
+        loops_over_nothing || yields.iter().any(|word| code.contains(word))
+    });
+    assert_eq!(spinning, Vec::<PathBuf>::new());
 }
 
 /// A page that another test writes.

@@ -8,7 +8,7 @@ use crate::eventually::eventually;
 use crate::harness::*;
 
 /// Leases that last however busy the machine is. For nodes that none of the others is to bury.
-pub const LASTING: [(&str, &str); 2] = [("KOKORO_HEARTBEAT_MS", "1000"), ("KOKORO_LEASE_MS", "60000")];
+pub const LASTING: [(&str, &str); 2] = [("KOKORO_HEARTBEAT_MS", "1000"), ("KOKORO_LEASE_MS", "20000")];
 /// Into how many ranges doctors are cut, unless a test chooses otherwise.
 const RANGES: usize = 64;
 

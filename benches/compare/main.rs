@@ -141,8 +141,11 @@ fn main() -> anyhow::Result<()> {
 fn build() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the benches are in a folder")?;
     for what in [["--bin", "kokoro"], ["-p", "benches"]] {
-        let built =
-            Command::new("cargo").args(["build", "--profile", "dist"]).args(what).current_dir(root).status()?;
+        let built = Command::new("cargo")
+            .args(["build", "--profile", "dist"])
+            .args(what)
+            .current_dir(root)
+            .status()?;
         ensure!(built.success(), "it cannot be built");
     }
     Ok(())

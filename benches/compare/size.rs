@@ -36,7 +36,9 @@ const MIB_MAX: f64 = 300.0;
 /// What `cargo bench --profile dist --bench memory` says: bytes in one process, and the engine's throughput without HTTP and store.
 pub(crate) fn memory(_: &Bench) -> anyhow::Result<Part> {
     let mut part = Part::new("memory");
-    let output = Command::new("cargo").args(["bench", "--profile", "dist", "--quiet", "--bench", "memory"]).output()?;
+    let output = Command::new("cargo")
+        .args(["bench", "--profile", "dist", "--quiet", "--bench", "memory"])
+        .output()?;
     let text = String::from_utf8(output.stdout)?;
     ensure!(
         output.status.success(),

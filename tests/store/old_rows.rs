@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::Weekday;
 use engine::IdempotencyKey;
 use engine::calendar::{DateSpelling, ScheduleRow, SlotSpan};
-use engine::store::{BookingStore, StoredSeat};
+use engine::store::StoredSeat;
 use persistence::Dynamo;
 
 use crate::harness::{bookings_on, date, doctor, each_dynamo, hours, put, s, slot};

@@ -1,5 +1,7 @@
 //! Rules about several settings. Each is a sentence for the operator.
 
+use persistence::Endpoint;
+
 use super::reading::Findings;
 use super::stores::StoresSettings;
 use super::{Place, Settings};

@@ -4,9 +4,10 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use chrono::{NaiveDate, Weekday};
-use engine::calendar::{Booking, DateSpelling, ScheduleRow, SpellingSet};
+use engine::calendar::{Booking, DateSpelling, Event, ScheduleRow, SpellingSet};
 use engine::shard::{FencingEpoch, Ring};
-use engine::{BookingStore, DoctorId, EventId, IdempotencyKey, RequestToken, SlotSpan, SlotStart, UserId};
+use engine::store::BatchEvent;
+use engine::{BookingStore, IdempotencyKey, RequestToken, SlotSpan, SlotStart, UserId};
 
 use super::*;
 use crate::dynamo::transaction::tests::Nowhere;

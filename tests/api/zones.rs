@@ -117,7 +117,7 @@ fn names_that_are_no_iana_zone_are_refused_even_if_a_file_has_them() {
     for folder in [files.folder(), "/nowhere"] {
         for name in names {
             let expected = format!(
-                "CLINIC_TIME_ZONE is set to '{name}', which is not an IANA time zone such as Asia/Kolkata"
+                "CLINIC_TIME_ZONE is set to '{name}': expected an IANA time zone such as Asia/Kolkata"
             );
             assert_eq!(read(name, folder).err(), Some(expected), "in {folder}");
         }

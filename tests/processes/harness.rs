@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, mpsc};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::Days;
-use engine::{Clinic, Clock, SystemClock};
+use engine::{Chance, Clinic, Clock, SystemChance, SystemClock};
 use persistence::{Dynamo, EmbeddedDynamo, Endpoint, TableNames, Where};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -390,9 +391,12 @@ fn token(email: &str, role: &str) -> String {
     format!("{signed}.{signature}")
 }
 
-/// An address on which nobody listened a moment ago.
+/// An address on which nobody listens. Its loopback address is random: a port of 127.0.0.1 could be taken by another
+/// test's connection before it is used.
 pub fn free_address() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    let [a, b, c, ..] = SystemChance.bits().to_le_bytes();
+    let address = Ipv4Addr::new(127, a.clamp(1, 254), b, c.clamp(1, 254));
+    std::net::TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().to_string()
 }
 
 /// A fresh folder that goes when it is dropped.
